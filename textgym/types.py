@@ -1,0 +1,201 @@
+"""What the rooms pass to each other: batches of text, their scores, and the protocols they meet through.
+
+Letters in shapes: B = batch rows, T = completion length in tokens, V = vocabulary size.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int32, Int64
+
+TokenIds = Int32[np.ndarray, " T"]
+"""Token ids of one text, shape (T,)."""
+
+Arrays = dict[str, np.ndarray]
+"""What the store keeps: named arrays."""
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """Text to ids and back. Three ids are reserved in every vocabulary: unknown, separator, end of text."""
+
+    unk_id: int
+    sep_id: int
+    eos_id: int
+
+    @property
+    def vocab_size(self) -> int:
+        """V, the three reserved ids included."""
+
+    @property
+    def signature(self) -> str:
+        """Kind, size and content hash, e.g. ``bpe:2048:3f1c9a…``: equal iff every text gets equal ids."""
+
+    def encode(self, text: str) -> TokenIds:
+        """Ids of a text, shape (T,). Never yields the separator or EOS, whatever the text holds."""
+
+    def decode(self, ids: Sequence[int] | TokenIds) -> str:
+        """Text of ids; reserved ids leave no trace. Raises TokenizerError for ids outside 0..V-1."""
+
+    def token(self, token_id: int) -> str:
+        """One token as a person should see it; reserved ids as ``<unk>``, ``<sep>``, ``<eos>``."""
+
+
+@dataclass(frozen=True)
+class TextBatch:
+    """B prompts with one completion each; texts are decoded once, when first asked for.
+
+    Attributes:
+        prompts: ids of the prompts, without separator.
+        completions: ids of the completions; the last id is EOS where the text was ended by it.
+        tokenizer: what the ids mean.
+        references: for each row the texts a good completion may resemble (may be empty).
+        metadata: for each row whatever the prompt source knows beside (may be empty).
+    """
+
+    prompts: Sequence[TokenIds]
+    completions: Sequence[TokenIds]
+    tokenizer: Tokenizer
+    references: Sequence[Sequence[str]] = ()
+    metadata: Sequence[Mapping[str, Any]] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("completions", "references", "metadata"):
+            rows = len(getattr(self, name))
+            if rows != len(self.prompts) and (rows or name == "completions"):
+                raise ValueError(f"TextBatch: {rows} {name} for {len(self.prompts)} prompts")
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    @cached_property
+    def prompt_texts(self) -> list[str]:
+        """The prompts as text, B strings."""
+        return [self.tokenizer.decode(ids) for ids in self.prompts]
+
+    @cached_property
+    def completion_texts(self) -> list[str]:
+        """The completions as text without EOS, B strings; prompt text + completion text is the whole text."""
+        return [self.tokenizer.decode(ids) for ids in self.completions]
+
+    @cached_property
+    def content(self) -> list[TokenIds]:
+        """The completions without a final EOS."""
+        eos = self.tokenizer.eos_id
+        return [ids[:-1] if len(ids) and ids[-1] == eos else ids for ids in self.completions]
+
+    def row(self, index: int) -> "TextBatch":
+        """Row `index` as a batch of one."""
+        return self.rows([index])
+
+    def rows(self, indices: Sequence[int]) -> "TextBatch":
+        """The rows at `indices` as a batch."""
+        return TextBatch(
+            [self.prompts[i] for i in indices],
+            [self.completions[i] for i in indices],
+            self.tokenizer,
+            [self.references[i] for i in indices] if self.references else (),
+            [self.metadata[i] for i in indices] if self.metadata else (),
+        )
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a scorer says of a batch.
+
+    Attributes:
+        values: (B,) float64. Rows that are not valid hold 0 and mean nothing.
+        valid: (B,) bool; False is "not applicable", which is not zero.
+        tokens: (B, T) float64, what each token contributed, 0 beyond a row's end; None where no such split exists.
+        components: the raw values (B,) of every named scorer that took part.
+    """
+
+    values: Float64[np.ndarray, " B"]
+    valid: Bool[np.ndarray, " B"] = field(default=None)  # type: ignore[assignment]
+    tokens: Float64[np.ndarray, "B T"] | None = None
+    components: Mapping[str, Float64[np.ndarray, " B"]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", np.asarray(self.values, dtype=np.float64))
+        valid = np.ones(self.values.shape, bool) if self.valid is None else np.asarray(self.valid, dtype=bool)
+        object.__setattr__(self, "valid", valid)
+
+
+@runtime_checkable
+class LanguageModel(Protocol):
+    """P(w) = prod_t P(w_t | w_<t) over token ids: numpy in, numpy out, natural logarithms.
+
+    Prompts come without separator; a model that was trained with one puts it in itself.
+    """
+
+    @property
+    def vocab_size(self) -> int:
+        """V."""
+
+    @property
+    def signature(self) -> str:
+        """Kind, settings and content hash."""
+
+    def logprobs(self, prompts: Sequence[TokenIds], completions: Sequence[TokenIds]) -> Float64[np.ndarray, "B T"]:
+        """log p(completion_t | prompt, completion_<t), shape (B, T), 0 beyond a row's end."""
+
+    def next_logprobs(self, prompts: Sequence[TokenIds], completions: Sequence[TokenIds]) -> Float64[np.ndarray, "B V"]:
+        """log p(. | prompt, completion), shape (B, V); each row's exponentials sum to 1."""
+
+
+@runtime_checkable
+class Embedding(Protocol):
+    """Texts as vectors, so that a cosine means likeness."""
+
+    @property
+    def signature(self) -> str:
+        """Kind, settings and content hash."""
+
+    def embed(self, texts: Sequence[str]) -> Float64[np.ndarray, "N K"]:
+        """Vectors (N, K); a text without a known word is the zero vector. Row i depends on text i alone."""
+
+
+class Constraint(Protocol):
+    """Which tokens may come next."""
+
+    def mask(
+        self, tokens: Int32[np.ndarray, "B L"], lengths: Int64[np.ndarray, " B"], starts: Int64[np.ndarray, " B"]
+    ) -> Bool[np.ndarray, "B V"]:
+        """True = allowed, shape (B, V).
+
+        Args:
+            tokens: (B, L) prefixes, left-aligned, -1 beyond their end.
+            lengths: (B,) tokens in each prefix, prompt and separator included.
+            starts: (B,) where each completion begins.
+        """
+
+
+class ScoringContext(Protocol):
+    """What a task hands to a scorer that is bound to it."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The task's tokenizer."""
+
+    @property
+    def signature(self) -> str:
+        """Content hash of all that the task hands out."""
+
+    @property
+    def empty_prompts(self) -> bool:
+        """Whether an episode of this task may begin with an empty prompt."""
+
+    def references(self) -> TextBatch:
+        """The task's own texts, a fixed sample of its training split: the yardstick of `standard`."""
+
+    def language_model(self, name: str) -> LanguageModel:
+        """A model by spec, e.g. ``ngram:4``, ``unigram`` or a model folder; fitted and cached when needed."""
+
+    def embedding(self, name: str) -> Embedding:
+        """An embedding by spec, e.g. ``lsa:64``; fitted and cached when needed."""
+
+    def cached(self, kind: str, key: str, make: Callable[[], Arrays]) -> Arrays:
+        """Arrays by key: from the store, else made and stored."""
