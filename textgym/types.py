@@ -11,8 +11,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float64, Int32, Int64
 
-TokenIds = Int32[np.ndarray, " T"]
-"""Token ids of one text, shape (T,)."""
+TokenIds = Int32[np.ndarray, " _"]
+"""Token ids of one text, shape (T,); a batch is a list of them, each with a T of its own."""
 
 Arrays = dict[str, np.ndarray]
 """What the store keeps: named arrays."""
@@ -114,7 +114,7 @@ class Scores:
     """
 
     values: Float64[np.ndarray, " B"]
-    valid: Bool[np.ndarray, " B"] = field(default=None)  # type: ignore[assignment]
+    valid: Bool[np.ndarray, " B"] = field(default=None)  # type: ignore[arg-type]
     tokens: Float64[np.ndarray, "B T"] | None = None
     components: Mapping[str, Float64[np.ndarray, " B"]] = field(default_factory=dict)
 
@@ -140,10 +140,10 @@ class LanguageModel(Protocol):
         """Kind, settings and content hash."""
 
     def logprobs(self, prompts: Sequence[TokenIds], completions: Sequence[TokenIds]) -> Float64[np.ndarray, "B T"]:
-        """log p(completion_t | prompt, completion_<t), shape (B, T), 0 beyond a row's end."""
+        """Log-probabilities log p(completion_t | prompt, completion_<t), shape (B, T), 0 beyond a row's end."""
 
     def next_logprobs(self, prompts: Sequence[TokenIds], completions: Sequence[TokenIds]) -> Float64[np.ndarray, "B V"]:
-        """log p(. | prompt, completion), shape (B, V); each row's exponentials sum to 1."""
+        """Log-probabilities log p(. | prompt, completion), shape (B, V); each row's exponentials sum to 1."""
 
 
 @runtime_checkable
@@ -158,6 +158,7 @@ class Embedding(Protocol):
         """Vectors (N, K); a text without a known word is the zero vector. Row i depends on text i alone."""
 
 
+@runtime_checkable
 class Constraint(Protocol):
     """Which tokens may come next."""
 
@@ -173,6 +174,7 @@ class Constraint(Protocol):
         """
 
 
+@runtime_checkable
 class ScoringContext(Protocol):
     """What a task hands to a scorer that is bound to it."""
 

@@ -6,6 +6,7 @@ probabilities when it is trained as when it acted.
 Letters: B rows, T tokens, C width (n_embd), H heads, D = C / H, S cache slots, V vocabulary.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -38,7 +39,7 @@ class TransformerConfig:
     n_layer: int = 4
     n_head: int = 4
     n_embd: int = 128
-    banned: tuple[int, ...] = ()
+    banned: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "banned", tuple(int(i) for i in self.banned))
@@ -124,7 +125,7 @@ class Transformer(nn.Module):
         self.config = config
         self.wte = nn.Embedding(config.vocab_size, config.n_embd)
         self.wpe = nn.Embedding(config.context, config.n_embd)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
+        self.blocks: Sequence[Block] = nn.ModuleList(Block(config) for _ in range(config.n_layer))  # type: ignore[assignment]
         self.ln_f = nn.LayerNorm(config.n_embd)
         bias = torch.zeros(config.vocab_size)
         bias[list(config.banned)] = BANNED_LOGIT

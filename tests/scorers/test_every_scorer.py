@@ -1,0 +1,117 @@
+"""The laws of `textgym.testing.scorers.check_scorer`, over the whole registry, and that the laws can fail."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from scorer_fakes import FakeContext
+
+from textgym import scorers as s
+from textgym.scorers import DEFAULT_REWARD, Scorer, parse, registry
+from textgym.testing.scorers import check_scorer
+from textgym.types import Scores, TextBatch
+
+PARAMETERS = {
+    "call": "call('{file}:score')",
+    "clip": "clip(fluency, -3, 2)",
+    "default": "default(coherence, 0)",
+    "standard": "standard(informativeness)",
+}
+VARIANTS = [
+    "fluency(form='sum')",
+    "fluency(lm='unigram', form='perplexity')",
+    "repetition(n=1)",
+    "distinct(n=3)",
+    "length(target=5)",
+    "length(min=2, max=4)",
+    "bleu(n=2, tokenize='char', lowercase=true)",
+    "chrf(words=2)",
+    "exact_match(ignore_case=true, ignore_punctuation=true, ignore_space=false)",
+    "0.7*fluency(form='sum') - length*2",
+    "-repetition*(1 - distinct)",
+    "default(bleu, -1) + clip(standard(length), low=0)",
+]
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("def score(text):\n    return len(text) / 10\n")
+    return "mine.py"
+
+
+@pytest.mark.parametrize("name", sorted(registry()))
+def test_every_registered_scorer_keeps_the_laws(name, file):
+    check_scorer(parse(PARAMETERS.get(name, name).replace("{file}", file)), FakeContext())
+
+
+@pytest.mark.parametrize("text", [*VARIANTS, DEFAULT_REWARD])
+def test_variants_and_composites_keep_the_laws(text):
+    check_scorer(parse(text), FakeContext())
+
+
+@pytest.mark.parametrize("text", ["repetition", "distinct", "length", "bleu", "chrf", "exact_match", "1 - repetition"])
+def test_scorers_that_need_nothing_keep_the_laws_without_a_context(text):
+    check_scorer(parse(text))
+
+
+def test_a_function_keeps_the_laws():
+    check_scorer(s.resolve(lambda text: len(text)))
+
+
+@dataclass(frozen=True)
+class Broken(Scorer):
+    """A scorer with one fault."""
+
+    fault: str
+
+    @property
+    def range(self):
+        return (0.0, 1e9)
+
+    def score(self, batch: TextBatch) -> Scores:
+        lengths = np.array([float(len(ids)) for ids in batch.completions])
+        tokens = (np.arange(int(lengths.max())) < lengths[:, None]).astype(float)
+        if self.fault == "range":
+            return Scores(-lengths)
+        if self.fault == "nan":
+            return Scores(np.where(lengths == 0, np.nan, lengths))
+        if self.fault == "batch":
+            return Scores(lengths / len(batch))
+        if self.fault == "order":
+            return Scores(np.sort(lengths))
+        if self.fault == "random":
+            return Scores(np.random.default_rng().random(len(batch)))
+        if self.fault == "rounding":
+            return Scores(lengths + 1e-15 * lengths * len(batch))
+        if self.fault == "padding":
+            return Scores(lengths, tokens=tokens + 1)
+        if self.fault == "sum":
+            return Scores(lengths, tokens=2 * tokens)
+        if self.fault == "partial":
+            return Scores(lengths, lengths > 3)
+        return Scores(lengths, tokens=tokens)
+
+
+@pytest.mark.parametrize(
+    ("fault", "law"),
+    [
+        ("range", "outside the declared range"),
+        ("nan", "not finite"),
+        ("batch", "values differ"),
+        ("order", "values differ"),
+        ("random", "values differ"),
+        ("rounding", "values differ"),
+        ("padding", "beyond the row's end"),
+        ("sum", "tokens sum to"),
+        ("partial", "claims to be defined"),
+    ],
+)
+def test_the_laws_find_a_planted_fault(fault, law):
+    check_scorer(Broken("none"), FakeContext())
+    with pytest.raises(AssertionError, match=law):
+        check_scorer(Broken(fault), FakeContext())
+
+
+def test_a_stated_tolerance_is_granted():
+    check_scorer(Broken("rounding"), FakeContext(), tolerance=1e-5)

@@ -1,0 +1,13 @@
+"""The command line: `textgym train | pretrain | generate | score | rank | list`, one file a command."""
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Runs the command that `sys.argv` asks for; what the console script `textgym` calls."""
+    try:
+        from textgym.cli.app import app
+
+        app(prog_name="textgym")
+    except KeyboardInterrupt:  # while modules are still loading
+        raise SystemExit(130) from None

@@ -1,0 +1,139 @@
+"""`textgym list`: every name that another command takes."""
+
+import ast
+import importlib.util
+import inspect
+import math
+from enum import Enum
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from textgym.cli import options
+from textgym.cli.terminal import print_json, stdout
+
+
+class Kind(str, Enum):
+    """What can be listed."""
+
+    scorers = "scorers"
+    tasks = "tasks"
+    agents = "agents"
+    tokenizers = "tokenizers"
+    models = "models"
+
+
+def list_names(
+    kind: Annotated[Kind | None, typer.Argument(help="One kind of names; all kinds if not given.")] = None,
+    json: options.Json = False,
+) -> None:
+    """List scorers, tasks, agents, tokenizers and models by name."""
+    kinds = [kind.value] if kind else [each.value for each in Kind]
+    found = {each: _LISTS[each]() for each in kinds}
+    if json:
+        print_json(found, indent=2)
+        return
+    for each, rows in found.items():
+        _print(each, rows, titled=kind is None)
+
+
+def scorers() -> list[dict[str, Any]]:
+    """Every scorer with its parameters, range, unit and what it needs; range and unit None where they depend."""
+    from textgym.scorers.base import registry
+    from textgym.scorers.parameters import parameters
+
+    rows = []
+    for name, scorer in registry().items():
+        taken = parameters(scorer)
+        one = None if any(parameter.required for parameter in taken) else scorer()
+        rows.append(
+            {
+                "name": name,
+                "parameters": [str(parameter) for parameter in taken],
+                "range": None if one is None else [end if math.isfinite(end) else None for end in one.range],
+                "unit": None if one is None else one.unit,
+                "needs": None if one is None else sorted(one.needs),
+                "description": _first_line(scorer.__doc__),
+            }
+        )
+    return rows
+
+
+def tasks() -> list[dict[str, Any]]:
+    """Every task that `--task` takes."""
+    from textgym.envs import tasks as room
+
+    return [{"name": name, "description": _first_line(room._registered(name).__doc__)} for name in room.task_names()]
+
+
+def agents() -> list[dict[str, Any]]:
+    """Every agent that `--agent` takes; described from its source, since importing it would import torch."""
+    points = sorted(entry_points(group="textgym.agents"), key=lambda point: point.name)
+    return [{"name": point.name, "description": _first_line(_module_docstring(point))} for point in points]
+
+
+def tokenizers() -> list[dict[str, Any]]:
+    """Every kind that `--tokenizer` takes beside a file."""
+    from textgym.text import tokenizers as room
+
+    classes = {"bpe": room.BPETokenizer, "char": room.CharTokenizer, "word": room.WordTokenizer}
+    rows = {"auto": "char where most of the text is Chinese or Japanese, else bpe."}
+    rows |= {kind: _first_line(classes[kind].__doc__) for kind in room.KINDS if kind in classes}
+    return [{"name": kind, "description": rows.get(kind, "")} for kind in room.KINDS]
+
+
+def models() -> list[dict[str, Any]]:
+    """Every model by name: architectures for `--model-size`, and what scorers take as `lm=` or embedding."""
+    from textgym.models.folder import SIZES
+    from textgym.models.registry import embedding_names, language_model_names
+
+    shape = "Transformer of {n_layer} layers, {n_head} heads, width {n_embd}: --model-size {name}"
+    fitted = "fitted on the task's training texts, for scorers: {}={!r}"
+    rows = [(name, "architecture", shape.format(name=name, **size)) for name, size in SIZES.items()]
+    rows += [(name, "language model", fitted.format("lm", name)) for name in language_model_names()]
+    rows += [(name, "embedding", fitted.format("embedding", name)) for name in embedding_names()]
+    return [{"name": name, "role": role, "description": f"{text[0].upper()}{text[1:]}."} for name, role, text in rows]
+
+
+_LISTS = {"scorers": scorers, "tasks": tasks, "agents": agents, "tokenizers": tokenizers, "models": models}
+
+
+def _first_line(docstring: str | None) -> str:
+    return inspect.cleandoc(docstring or "").partition("\n")[0]
+
+
+def _module_docstring(point: EntryPoint) -> str | None:
+    spec = importlib.util.find_spec(point.module)
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return None
+    return ast.get_docstring(ast.parse(Path(spec.origin).read_bytes()))
+
+
+def _print(kind: str, rows: list[dict[str, Any]], titled: bool) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    if titled:
+        stdout().print(Text(kind, style="bold"))
+    table = Table.grid(padding=(0, 2), pad_edge=False)
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(overflow="fold")
+    for row in rows:
+        facts = _facts(row)
+        table.add_row(Text(row["name"]), Text(row["description"]) + Text(f"\n{facts}" if facts else "", style="dim"))
+    stdout().print(table)
+    if titled:
+        stdout().print()
+
+
+def _facts(row: dict[str, Any]) -> str:
+    facts = [", ".join(row.get("parameters", ()))]
+    if row.get("range"):
+        low, high = row["range"]
+        ends = f"{'(-inf' if low is None else f'[{low:g}'}, {'inf)' if high is None else f'{high:g}]'}"
+        facts.append(f"range {ends}{' ' + row['unit'] if row['unit'] else ''}")
+    if row.get("needs"):
+        facts.append(f"needs {' and '.join(row['needs'])}")
+    return " · ".join(filter(None, facts))

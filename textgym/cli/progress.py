@@ -1,0 +1,79 @@
+"""Bars on stderr for the stages of a run; plain lines now and then where stderr is no terminal."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from textgym.cli.terminal import stderr
+
+Tell = Callable[[str, int, int, str], None]
+"""Called with (stage, done, total, note); see `textgym.runs.train.Progress`."""
+
+SECONDS_BETWEEN_LINES = 20.0
+"""Where there is no terminal: often enough to see life in a log, seldom enough to read it."""
+
+
+@contextmanager
+def bars(quiet: bool = False) -> Iterator[Tell | None]:
+    """Shows progress: stage, tokens, tokens a second, and what the stage notes (loss, or KL and reward).
+
+    Args:
+        quiet: shows nothing; what is yielded is None.
+    """
+    if quiet:
+        yield None
+    elif not stderr().is_terminal:
+        yield _Lines()
+    else:
+        columns = (
+            TextColumn("{task.description:<11}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed:,.0f}/{task.total:,.0f} tokens · {task.fields[note]} ·"),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=stderr()) as progress:
+            yield _Bars(progress)
+
+
+class _Clock:
+    """When each stage began, and what it last noted; a stage that says nothing new keeps its note."""
+
+    def __init__(self) -> None:
+        self._begun: dict[str, tuple[float, int]] = {}
+        self._notes: dict[str, str] = {}
+
+    def note(self, stage: str, done: int, note: str) -> str:
+        now = time.perf_counter()
+        begun, first = self._begun.setdefault(stage, (now, done))
+        self._notes[stage] = note or self._notes.get(stage, "")
+        rate = f"{(done - first) / (now - begun):,.0f} tok/s" if now > begun and done > first else ""
+        return " · ".join(filter(None, (rate, self._notes[stage])))
+
+
+class _Bars:
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._clock = progress, _Clock()
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, stage: str, done: int, total: int, note: str) -> None:
+        shown = self._clock.note(stage, done, note)
+        if stage not in self._tasks:
+            self._tasks[stage] = self._progress.add_task(stage, total=total, note=shown)
+        self._progress.update(self._tasks[stage], completed=done, total=total, note=shown)
+
+
+class _Lines:
+    def __init__(self) -> None:
+        self._clock = _Clock()
+        self._last: dict[str, float] = {}
+
+    def __call__(self, stage: str, done: int, total: int, note: str) -> None:
+        shown, now = self._clock.note(stage, done, note), time.perf_counter()
+        if done < total and now - self._last.setdefault(stage, now) < SECONDS_BETWEEN_LINES:
+            return
+        if self._last.get(stage) != float("inf"):
+            stderr().print(Text(f"{stage:<11} {done:,}/{total:,} tokens · {shown}"), soft_wrap=True)
+        self._last[stage] = float("inf") if done >= total else now

@@ -1,0 +1,93 @@
+"""What a finished run looks like: figures before and after, completions side by side, and where everything is."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from textgym.cli.terminal import visible
+
+LABELS = {
+    "kl": ("KL to the reference", "nats per text"),
+    "repetition": ("repetition", ""),
+    "distinct": ("distinct-2", ""),
+    "length": ("length", "tokens"),
+    "ended": ("ended by EOS", "share"),
+    "perplexity": ("held-out perplexity", "per token"),
+}
+"""What is measured of every run, beside the reward and its components, in the order in which it is shown."""
+
+
+def figures(summary: Mapping[str, Any]) -> Table:
+    """Every measure before and after, and the change with its 95% interval.
+
+    Args:
+        summary: of a run: `before`, `after`, `change`.
+    """
+    before, after, change = summary["before"], summary["after"], summary["change"]
+    components = [name for name in summary["reward"]["components"] if name in before]
+    rows = [("reward", "reward (paid)", "")] + [(name, f"  {name}", "") for name in components]
+    rows += [(name, *label) for name, label in LABELS.items() if name in before and name not in components]
+    table = Table.grid(padding=(0, 3), pad_edge=False)
+    table.add_column(no_wrap=True)
+    for _ in ("before", "after"):
+        table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, style="dim")
+    table.add_row("", *(Text(name, style="bold") for name in ("before", "after", "change (95% interval)")))
+    for name, label, unit in rows:
+        cells = visible(label), _number(before[name]), _number(after[name]), _change(name, before, after, change)
+        table.add_row(*(Text(cell, style="bold" if name == "reward" else "") for cell in cells), unit)
+    return table
+
+
+def samples(rows: Sequence[tuple[str, str, str]], width: int) -> RenderableType:
+    """Completions side by side.
+
+    Args:
+        rows: (prompt, completion before, completion after).
+        width: of the terminal, in cells.
+    """
+    parts: list[RenderableType] = []
+    for prompt, before, after in rows:
+        table = Table.grid(padding=(0, 2), pad_edge=False)
+        column = max((width - 2) // 2, 12)
+        for _ in ("before", "after"):
+            table.add_column(width=column, overflow="fold")
+        table.add_row(Text("before", style="dim"), Text("after", style="dim"))
+        table.add_row(_text(before), _text(after))
+        parts += [Rule(style="dim"), Text(f"prompt    {visible(prompt)}", style="bold", overflow="fold"), table]
+    return Group(*parts)
+
+
+def print_facts(console: Console, rows: Sequence[tuple[str, str]]) -> None:
+    """Prints names with what they stand for, e.g. `saved     runs/demo`; lines are not broken, paths stay whole."""
+    for name, fact in rows:
+        console.print(Text(f"{name:<9} {visible(fact)}"), soft_wrap=True)
+
+
+def saved(out: Path) -> str:
+    """The folder of a run and what is in it, the files that are there only."""
+    names = ["summary.json", "metrics.jsonl", "curve.png", "samples.jsonl", "model", "reference", "agent.zip"]
+    there = [name + "/" * (out / name).is_dir() for name in names if (out / name).exists()]
+    return f"{out}  ({', '.join(there)})"
+
+
+def _change(name: str, before: Mapping[str, float], after: Mapping[str, float], change: Mapping[str, Any]) -> str:
+    if name not in change:
+        return f"{after[name] - before[name]:+.2f}"
+    mean, low, high = (change[name][key] for key in ("mean", "low", "high"))
+    return f"{mean:+.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _text(completion: str) -> Text:
+    text = completion.strip()
+    return Text(visible(text)) if text else Text("(empty)", style="dim")
+
+
+def _number(value: float) -> str:
+    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.2f}"

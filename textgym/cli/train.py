@@ -1,0 +1,162 @@
+"""`textgym train`: the main job. Pretrain by maximum likelihood, fine-tune on a reward, compare before and after."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from textgym import __version__
+from textgym.cli import options
+from textgym.cli.options import DEFAULTS, MODEL, REWARD, RUN
+from textgym.cli.terminal import print_json, speak, stderr, stdout, visible
+from textgym.runs.config import TrainConfig
+
+if TYPE_CHECKING:
+    from textgym.runs.train import TrainResult
+
+SHOWN_SAMPLES = 5
+
+
+def train(
+    task: options.Task = DEFAULTS.task,
+    corpus: options.Corpus = DEFAULTS.corpus,
+    field: options.Field = DEFAULTS.field,
+    tokenizer: options.Tokenizer = DEFAULTS.tokenizer,
+    vocab_size: options.VocabSize = DEFAULTS.vocab_size,
+    max_new_tokens: options.MaxNewTokens = DEFAULTS.max_new_tokens,
+    max_prompt_tokens: options.MaxPromptTokens = DEFAULTS.max_prompt_tokens,
+    reward: Annotated[
+        str | None,
+        typer.Option(
+            help="Reward expression, or file.py:function (textgym list scorers).",
+            metavar="SPEC",
+            rich_help_panel=REWARD,
+            show_default="that of the task",
+        ),
+    ] = DEFAULTS.reward,
+    agent: Annotated[
+        str, typer.Option(help="Agent by name (textgym list agents).", rich_help_panel=REWARD)
+    ] = DEFAULTS.agent,
+    steps: Annotated[
+        int, typer.Option(help="Tokens that the agent generates.", rich_help_panel=REWARD)
+    ] = DEFAULTS.steps,
+    envs: Annotated[int, typer.Option(help="Environments side by side.", rich_help_panel=REWARD)] = DEFAULTS.envs,
+    kl: Annotated[
+        float,
+        typer.Option(help="KL penalty against the starting model, reward units a nat.", rich_help_panel=REWARD),
+    ] = DEFAULTS.kl,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(help="Of the agent.", rich_help_panel=REWARD, show_default="that of the agent"),
+    ] = DEFAULTS.learning_rate,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Start from this checkpoint; nothing is pretrained.", metavar="DIR", rich_help_panel=MODEL),
+    ] = DEFAULTS.model,
+    model_size: options.Size = DEFAULTS.model_size,
+    pretrain_tokens: options.PretrainTokens = DEFAULTS.pretrain_tokens,
+    eval_prompts: Annotated[
+        int, typer.Option(help="Held-out prompts completed before and after.", rich_help_panel=RUN)
+    ] = DEFAULTS.eval_prompts,
+    seed: options.Seed = DEFAULTS.seed,
+    device: options.Device = DEFAULTS.device,
+    threads: options.Threads = None,
+    cache_dir: options.CacheDir = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the run.", metavar="DIR", show_default="runs/TASK or runs/CORPUS", rich_help_panel=RUN
+        ),
+    ] = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Pretrain a Transformer, fine-tune it on a reward, and compare it with what it was, on held-out prompts."""
+    config = TrainConfig(
+        task=task,
+        corpus=corpus,
+        field=field,
+        tokenizer=tokenizer,
+        vocab_size=vocab_size,
+        max_new_tokens=max_new_tokens,
+        max_prompt_tokens=max_prompt_tokens,
+        reward=reward,
+        agent=agent,
+        model=model,
+        model_size=model_size,
+        pretrain_tokens=pretrain_tokens,
+        steps=steps,
+        envs=envs,
+        kl=kl,
+        learning_rate=learning_rate,
+        eval_prompts=eval_prompts,
+        seed=seed,
+        device=device,
+    )
+    folder = out or options.default_out(task, corpus)
+    speak(quiet)
+    _announce(config, json=json, quiet=quiet)
+    result = _run(config, folder, cache_dir=cache_dir, threads=threads, quiet=quiet)
+    if json:
+        print_json(result.summary, indent=2)
+    else:
+        _show(result, folder, quiet=quiet)
+
+
+def _announce(config: TrainConfig, *, json: bool, quiet: bool) -> None:
+    """The line that says what is run; a reward that cannot be read stops here, before anything is fitted."""
+    from textgym.scorers.spec import DEFAULT_REWARD, resolve
+
+    reward = str(resolve(config.reward)) if config.reward is not None else None
+    if quiet:
+        return
+    from rich.text import Text
+
+    shown = reward or (DEFAULT_REWARD if config.task in (None, "docstrings") else "of the task")
+    name = Path(config.corpus).name if config.corpus else config.task or "docstrings"
+    parts = [f"TextGym {__version__}", f"task {name}", f"reward {shown}", f"seed {config.seed}"]
+    console = stderr() if json else stdout()
+    console.print(Text(visible(" · ".join(parts)), style="bold"), soft_wrap=True)
+
+
+def _run(config: TrainConfig, out: Path, *, cache_dir: str | None, threads: int | None, quiet: bool) -> "TrainResult":
+    from textgym.cli.progress import bars
+    from textgym.cli.tables import saved
+    from textgym.cli.torch import prepare_torch
+    from textgym.runs.train import train as run
+
+    prepare_torch(config.device, threads)
+    try:
+        with bars(quiet) as tell:
+            return run(config, out, cache_dir=cache_dir, progress=tell)
+    except KeyboardInterrupt:
+        where = f"what was saved is in {saved(out)}" if (out / "reference").exists() else "nothing was saved yet"
+        print(f"interrupted: {where}", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def _show(result: "TrainResult", out: Path, *, quiet: bool) -> None:
+    from textgym.cli.tables import figures, print_facts, samples, saved
+
+    console, summary = stdout(), result.summary
+    console.print()
+    console.print(figures(summary))
+    console.print()
+    if not quiet:
+        shown = range(min(SHOWN_SAMPLES, len(result.before.prompts)))
+        texts = [(result.before.prompts[i], result.before.completions[i], result.after.completions[i]) for i in shown]
+        console.print(samples(texts, console.width))
+        console.print()
+    facts = [("speed", _speed(summary)), ("saved", saved(out))]
+    if not quiet:
+        facts.append(("next", f'textgym generate --model {out / "model"} --prompt "..."'))
+    print_facts(console, facts)
+
+
+def _speed(summary: dict[str, Any]) -> str:
+    tokens, seconds = summary["tokens"], summary["seconds"]
+    return (
+        f"{summary['tokens_per_second']:,.0f} tokens a second over {tokens['agent']:,} tokens of the agent; "
+        f"{seconds['total']:,.0f} s in all"
+    )

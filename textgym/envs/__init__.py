@@ -1,0 +1,1 @@
+"""Text generation as Gymnasium environments: dynamics, episodes, single and vector environment, tasks."""

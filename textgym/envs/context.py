@@ -1,0 +1,180 @@
+"""What a task hands to the scorers that are bound to it: its texts, and models fitted on its training split."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Int64
+
+from textgym.errors import CheckpointError
+from textgym.models.registry import (
+    embedding_from_arrays,
+    fit_embedding,
+    fit_language_model,
+    is_checkpoint,
+    language_model_from_arrays,
+    load_checkpoint_language_model,
+)
+from textgym.text.prompts import PromptSet
+from textgym.text.sentences import split_units
+from textgym.text.store import ArrayStore
+from textgym.types import Arrays, Embedding, LanguageModel, TextBatch, TokenIds, Tokenizer
+
+REFERENCES = 512
+"""How many training passages the yardstick of `standard` holds at most."""
+
+SENTENCES = 12
+"""How many sentences a document for an embedding has, about."""
+
+YARDSTICK = 10
+"""One training document in so many is kept from the fitted models, and gives the references."""
+
+_FORMAT = 2
+"""Raised when the same texts give other fitted arrays than before."""
+
+
+class TaskContext:
+    """A `types.ScoringContext` over prompt sets; models are fitted when a scorer asks for them, and kept.
+
+    Args:
+        name: the task's, for messages.
+        tokenizer: what the ids mean.
+        sets: the prompts of "train" and "heldout"; nothing is ever fitted on the latter.
+        signature: content hash of the prompt sets.
+        store: where fitted arrays are kept.
+    """
+
+    def __init__(
+        self, name: str, tokenizer: Tokenizer, sets: Mapping[str, PromptSet], signature: str, store: ArrayStore
+    ) -> None:
+        self._name, self._tokenizer, self._sets = name, tokenizer, sets
+        self._signature, self._store = signature, store
+        self._language_models: dict[str, LanguageModel] = {}
+        self._embeddings: dict[str, Embedding] = {}
+
+    def __deepcopy__(self, memo: object) -> "TaskContext":
+        return self  # what it hands out never changes
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The task's tokenizer."""
+        return self._tokenizer
+
+    @property
+    def signature(self) -> str:
+        """Content hash of the task's texts and settings."""
+        return self._signature
+
+    @cached_property
+    def empty_prompts(self) -> bool:
+        """Whether a prompt of either split is empty."""
+        return any(bool((prompts.prompt_lengths == 0).any()) for prompts in self._sets.values())
+
+    def references(self) -> TextBatch:
+        """At most 512 training passages, always the same ones; each is its own reference.
+
+        They come from documents that no model was fitted on. Those that it was fitted on would be a yardstick that no
+        new text reaches: an n-gram model finds its own texts fifteen standard deviations more fluent.
+        """
+        return self._references
+
+    @cached_property
+    def _references(self) -> TextBatch:
+        train = self._sets["train"]
+        rng = np.random.default_rng(list(hashlib.sha256(self._signature.encode()).digest()))
+        kept = np.flatnonzero(np.isin(train.document[: len(train)], self._yardstick))
+        chosen = np.sort(rng.choice(kept, min(REFERENCES, len(kept)), replace=False)).tolist()
+        return TextBatch(
+            [train.prompt(i) for i in chosen],
+            [train.reference(i) for i in chosen],
+            self._tokenizer,
+            [(train.reference_text(i, self._tokenizer),) for i in chosen],
+        )
+
+    @cached_property
+    def _yardstick(self) -> Int64[np.ndarray, " D"]:
+        """Which training documents are references only; all of them where there is but one."""
+        train = self._sets["train"]
+        documents = np.unique(train.document[: len(train)])
+        return documents if len(documents) == 1 else documents[1::YARDSTICK]
+
+    @cached_property
+    def _tiles(self) -> Int64[np.ndarray, " K"]:
+        """Rows that together cover each document to be fitted on once."""
+        tiles = self._sets["train"].tiling()
+        own = ~np.isin(self._sets["train"].document[tiles], self._yardstick)
+        return tiles[own] if own.any() else tiles
+
+    def language_model(self, name: str) -> LanguageModel:
+        """The model of that name, fitted on the training split, or loaded if the name is a model folder.
+
+        Raises:
+            UnknownNameError: no model has that name.
+            CheckpointError: a saved model of another vocabulary.
+        """
+        if name not in self._language_models:
+            self._language_models[name] = self._loaded(name) if is_checkpoint(name) else self._fitted(name)
+        return self._language_models[name]
+
+    def _fitted(self, name: str) -> LanguageModel:
+        def fit() -> Arrays:
+            return fit_language_model(
+                name,
+                self._passages(),
+                vocab_size=self._tokenizer.vocab_size,
+                tokenizer_signature=self._tokenizer.signature,
+            )
+
+        arrays = self._store.fetch("language-model", self._key(name), fit, f"fitting {name} on {self._name}")
+        return language_model_from_arrays(name, arrays)
+
+    def _loaded(self, name: str) -> LanguageModel:
+        model = load_checkpoint_language_model(name)
+        if model.vocab_size != self._tokenizer.vocab_size:
+            raise CheckpointError(
+                f"{name} was made with a vocabulary of {model.vocab_size:,} tokens, task {self._name!r} has "
+                f"{self._tokenizer.vocab_size:,}. Use its own tokenizer: tokenizer='{name}/tokenizer.json'"
+            )
+        return model
+
+    def embedding(self, name: str) -> Embedding:
+        """The embedding of that name, fitted on the training split.
+
+        Raises:
+            UnknownNameError: no embedding has that name.
+        """
+
+        def fit() -> Arrays:
+            return fit_embedding(name, self._documents())
+
+        if name not in self._embeddings:
+            arrays = self._store.fetch("embedding", self._key(name), fit, f"fitting {name} on {self._name}")
+            self._embeddings[name] = embedding_from_arrays(name, arrays)
+        return self._embeddings[name]
+
+    def cached(self, kind: str, key: str, make: Callable[[], Arrays]) -> Arrays:
+        """Arrays by key, which holds for this task only: from the store, else made and stored."""
+        return self._store.fetch(kind, f"{self._signature}|{key}", make)
+
+    def _key(self, name: str) -> str:
+        return f"{_FORMAT}|{self._signature}|{name}"
+
+    def _documents(self) -> list[str]:
+        """The training documents in pieces of about 12 sentences, whatever the budget: embeddings like those best."""
+        train = self._sets["train"]
+        owners = train.document[self._tiles].tolist()
+        pieces: list[str] = []
+        for text, owner, before in zip(
+            map(self._tokenizer.decode, self._passages()), owners, [-1, *owners], strict=False
+        ):
+            if owner == before and len(split_units(pieces[-1])) < SENTENCES:
+                pieces[-1] += "\n" + text
+            else:
+                pieces.append(text)
+        return pieces
+
+    def _passages(self) -> Sequence[TokenIds]:
+        """The texts at `_tiles`."""
+        train = self._sets["train"]
+        return [np.concatenate([train.prompt(i), train.reference(i)]) for i in self._tiles.tolist()]

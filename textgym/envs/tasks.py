@@ -1,0 +1,299 @@
+"""Tasks: tokenizer, prompts, budget and default reward, made from a corpus or registered under a name.
+
+Whatever is fitted goes through the store under a key of the corpus fingerprint and all settings, so that the second
+make of a task parses and trains nothing.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import cast, get_args
+
+import numpy as np
+from jaxtyping import Bool
+
+from textgym.envs.context import TaskContext
+from textgym.envs.dynamics import Rules, StopRule
+from textgym.errors import TaskError, UnknownNameError
+from textgym.scorers.spec import DEFAULT_REWARD
+from textgym.text.corpora import Corpus, CorpusSource, open_corpus
+from textgym.text.prompts import OnLongPrompt, PromptSet, build_prompts
+from textgym.text.store import ArrayStore, default_cache_dir, pack_texts, unpack_texts
+from textgym.text.tokenizers import KINDS, load_tokenizer, tokenizer_from_json, tokenizer_to_json, train_tokenizer
+from textgym.types import Arrays, Constraint, ScoringContext, TextBatch, Tokenizer
+
+DEFAULT_TASK = "docstrings"
+SPLITS = ("train", "heldout")
+_FORMAT = 1
+"""Raised when the same corpus and settings give other arrays than before."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Task:
+    """What an environment is about: data, no state.
+
+    Attributes:
+        name: what it is called in results.
+        tokenizer: text to ids and back.
+        train: prompts to train on.
+        heldout: prompts of other documents, to evaluate on.
+        max_new_tokens: budget of a completion, EOS included.
+        reward: text of the default reward.
+        context: what scorers are bound to.
+        signature: content hash of all of it.
+        source: where the text came from.
+        constraint: which tokens may come next; None forbids only <unk> and the separator.
+        stop_rule: ends a text beside EOS and budget; None for no such rule.
+        success: (B,) which episodes count as solved, for `info["is_success"]`; None where there is no such thing.
+    """
+
+    name: str
+    tokenizer: Tokenizer
+    train: PromptSet = dataclasses.field(repr=False)
+    heldout: PromptSet = dataclasses.field(repr=False)
+    max_new_tokens: int
+    reward: str
+    context: ScoringContext = dataclasses.field(repr=False)
+    signature: str
+    source: str
+    constraint: Constraint | None = None
+    stop_rule: StopRule | None = None
+    success: Callable[[TextBatch], Bool[np.ndarray, " B"]] | None = None
+
+    def __deepcopy__(self, memo: object) -> "Task":
+        return self  # never changes; `env.spec` copies its arguments on every access
+
+    def prompts(self, split: str) -> PromptSet:
+        """The prompts of "train" or "heldout"."""
+        return {"train": self.train, "heldout": self.heldout}[split]
+
+    @functools.cached_property
+    def observation_length(self) -> int:
+        """L = longest prompt of either split + 1 separator + budget."""
+        return max(int(p.prompt_lengths.max()) for p in (self.train, self.heldout)) + 1 + self.max_new_tokens
+
+    def rules(self) -> Rules:
+        """What the transition needs to know."""
+        tok = self.tokenizer
+        return Rules(
+            tok.vocab_size, tok.eos_id, tok.sep_id, self.max_new_tokens, self.observation_length, self.stop_rule
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskSettings:
+    """The arguments of `make_task`, which `gym.make("TextGen-v0", ...)` takes under the same names."""
+
+    task: str | Task | None = None
+    corpus: str | Path | None = None
+    field: str | None = None
+    tokenizer: str = "auto"
+    vocab_size: int = 2048
+    max_new_tokens: int = 64
+    max_prompt_tokens: int = 16
+    on_long_prompt: str = "skip"
+    cache_dir: str | Path | None = None
+
+    def check(self) -> None:
+        """Raises TaskError for a setting outside what is allowed."""
+        for name in ("vocab_size", "max_new_tokens", "max_prompt_tokens"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+                raise TaskError(f"{name}={value!r}: an integer of at least 1 is needed")
+        if self.on_long_prompt not in get_args(OnLongPrompt):
+            raise TaskError(
+                f"on_long_prompt={self.on_long_prompt!r}: allowed are {', '.join(map(repr, get_args(OnLongPrompt)))}"
+            )
+        if self.task is not None and self.corpus is not None:
+            raise TaskError("task and corpus exclude each other: a corpus makes a task of its own")
+        if self.field is not None and self.corpus is None:
+            raise TaskError(f"field={self.field!r} names a column of a corpus, and no corpus is given")
+
+    @property
+    def folder(self) -> Path:
+        """Where fitted arrays are kept."""
+        return default_cache_dir() if self.cache_dir is None else Path(self.cache_dir).expanduser()
+
+
+TaskBuilder = Callable[[TaskSettings], Task]
+_builders: dict[str, TaskBuilder] = {}
+
+
+def register_task(name: str) -> Callable[[TaskBuilder], TaskBuilder]:
+    """Decorates a function of the settings that makes a task, so that `gym.make("TextGen-v0", task=name)` finds it.
+
+    A package does so for its users by an entry point in the group "textgym.tasks" whose value is such a function.
+
+    Args:
+        name: the task's name.
+
+    Raises:
+        TaskError: the name is taken.
+    """
+    if name in _builders:
+        raise TaskError(f"task {name!r} is registered already: choose another name")
+
+    def decorate(build: TaskBuilder) -> TaskBuilder:
+        _builders[name] = build
+        return build
+
+    return decorate
+
+
+def task_names() -> list[str]:
+    """All tasks that can be made by name."""
+    return sorted({*_builders, *(point.name for point in entry_points(group="textgym.tasks"))})
+
+
+def make_task(
+    task: str | Task | None = None,
+    *,
+    corpus: str | Path | None = None,
+    field: str | None = None,
+    tokenizer: str = "auto",
+    vocab_size: int = 2048,
+    max_new_tokens: int = 64,
+    max_prompt_tokens: int = 16,
+    on_long_prompt: str = "skip",
+    cache_dir: str | Path | None = None,
+) -> Task:
+    """Makes a task, or gives the one that was made before from the same corpus and settings.
+
+    Args:
+        task: a registered name; None for the default unless a corpus is given. A `Task` comes back as it is.
+        corpus: file to make a task from: text, CSV, JSON or JSONL.
+        field: column or field of a CSV, JSON or JSONL corpus.
+        tokenizer: "auto", "char", "word", "bpe", or a tokenizer.json.
+        vocab_size: V at most, for tokenizers that are trained.
+        max_new_tokens: budget of a completion, EOS included.
+        max_prompt_tokens: longest prompt.
+        on_long_prompt: what becomes of longer ones: "skip", "truncate" or "error".
+        cache_dir: where fitted arrays are kept; None for TEXTGYM_CACHE or the user's cache folder.
+
+    Raises:
+        TaskError: settings that do not fit.
+        UnknownNameError: no task has that name.
+        CorpusError: a corpus that cannot be read or is too short.
+        TokenizerError: a tokenizer that cannot be used.
+    """
+    return open_task(
+        TaskSettings(
+            task, corpus, field, tokenizer, vocab_size, max_new_tokens, max_prompt_tokens, on_long_prompt, cache_dir
+        )
+    )
+
+
+def open_task(settings: TaskSettings) -> Task:
+    """`make_task` for settings that are already in one piece."""
+    if isinstance(settings.task, Task):
+        changed = [f.name for f in dataclasses.fields(settings) if getattr(settings, f.name) != f.default]
+        if others := [name for name in changed if name not in ("task", "cache_dir")]:
+            raise TaskError(f"task is an object and has its settings in it: leave out {', '.join(others)}")
+        return settings.task
+    settings.check()
+    _speak()
+    if settings.corpus is not None:
+        return _task_of_corpus(settings, open_corpus(str(settings.corpus), settings.field))
+    return _registered(settings.task or DEFAULT_TASK)(settings)
+
+
+@register_task("docstrings")
+def docstrings(settings: TaskSettings) -> Task:
+    """The docstrings of the installed Python's standard library: real English on every machine."""
+    return _task_of_corpus(settings, open_corpus("docstrings"))
+
+
+def _registered(name: str) -> TaskBuilder:
+    if name not in _builders:
+        for point in entry_points(group="textgym.tasks"):
+            if point.name == name:
+                _builders[name] = point.load()
+                break
+        else:
+            raise UnknownNameError("task", name, task_names())
+    return _builders[name]
+
+
+def _task_of_corpus(settings: TaskSettings, source: CorpusSource) -> Task:
+    """The steps from a corpus to a task; what each makes is kept under a key of everything that it depends on."""
+    given = None if settings.tokenizer in KINDS else load_tokenizer(_tokenizer_file(settings.tokenizer))
+    text_key = [_FORMAT, source.fingerprint, settings.tokenizer if given is None else given.signature]
+    text_key += [settings.vocab_size] if given is None else []
+    prompt_key = [*text_key, settings.max_new_tokens, settings.max_prompt_tokens, settings.on_long_prompt]
+    signature = f"{source.name}:{hashlib.sha256(json.dumps(prompt_key).encode()).hexdigest()[:16]}"
+    if (signature, settings.folder) not in _tasks:
+        store = ArrayStore(settings.folder)
+        corpus = functools.cache(source.load)
+        tokenizer = given or _trained_tokenizer(store, json.dumps(text_key), settings, corpus, source.name)
+        sets = _prompt_sets(store, json.dumps(prompt_key), settings, corpus, tokenizer, source.name)
+        _tasks[signature, settings.folder] = Task(
+            source.name,
+            tokenizer,
+            sets["train"],
+            sets["heldout"],
+            settings.max_new_tokens,
+            DEFAULT_REWARD,
+            TaskContext(source.name, tokenizer, sets, signature, store),
+            signature,
+            str(settings.corpus or source.name),
+        )
+    return _tasks[signature, settings.folder]
+
+
+_tasks: dict[tuple[str, Path], Task] = {}
+
+
+def _tokenizer_file(name: str) -> Path:
+    if not Path(name).is_file() and not name.endswith(".json"):
+        raise UnknownNameError("tokenizer", name, [*KINDS, "a path to a tokenizer.json"])
+    return Path(name)
+
+
+def _trained_tokenizer(
+    store: ArrayStore, key: str, settings: TaskSettings, corpus: Callable[[], Corpus], name: str
+) -> Tokenizer:
+    def train() -> Arrays:
+        tokenizer = train_tokenizer(settings.tokenizer, corpus().documents, settings.vocab_size)
+        return pack_texts([tokenizer_to_json(tokenizer)])
+
+    return tokenizer_from_json(unpack_texts(store.fetch("tokenizer", key, train, f"training a tokenizer on {name}"))[0])
+
+
+def _prompt_sets(
+    store: ArrayStore,
+    key: str,
+    settings: TaskSettings,
+    corpus: Callable[[], Corpus],
+    tokenizer: Tokenizer,
+    name: str,
+) -> dict[str, PromptSet]:
+    def build() -> Arrays:
+        sets = build_prompts(
+            corpus(),
+            tokenizer,
+            max_new_tokens=settings.max_new_tokens,
+            max_prompt_tokens=settings.max_prompt_tokens,
+            on_long_prompt=cast(OnLongPrompt, settings.on_long_prompt),
+        )
+        return {f"{split}/{part}": array for split in SPLITS for part, array in sets[split].to_arrays().items()}
+
+    arrays = store.fetch("prompts", key, build, f"finding prompts in {name}")
+    parts = {
+        split: {k.removeprefix(f"{split}/"): a for k, a in arrays.items() if k.startswith(split)} for split in SPLITS
+    }
+    return {split: PromptSet.from_arrays(parts[split]) for split in SPLITS}
+
+
+def _speak() -> None:
+    """Lets "fitting ..." reach a user who has configured no logging at all; any configuration of theirs wins."""
+    logger = logging.getLogger("textgym")
+    if not logger.hasHandlers() and logger.level == logging.NOTSET:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("textgym: %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)

@@ -1,0 +1,69 @@
+"""A model folder without its weights: what config.json says, sizes by name. Loads no torch.
+
+A folder holds config.json, model.safetensors and tokenizer.json. config.json is written last, so that a folder that
+has one is complete; it states the hash of the weights, so that a folder of two saves is noticed.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from textgym.errors import CheckpointError, did_you_mean
+
+CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "config.json", "model.safetensors", "tokenizer.json"
+
+VERSION = 1
+"""Of the layout of a model folder; raised when older code could not read what newer code writes."""
+
+SIZES: dict[str, dict[str, int]] = {
+    "tiny": {"n_layer": 2, "n_head": 2, "n_embd": 64},
+    "small": {"n_layer": 4, "n_head": 4, "n_embd": 128},
+    "base": {"n_layer": 6, "n_head": 8, "n_embd": 256},
+    "large": {"n_layer": 8, "n_head": 8, "n_embd": 512},
+}
+"""Architectures by name: 0.1, 0.8, 4.7 and 25 million weights beside the embeddings."""
+
+_KEYS = {"config": dict, "tokenizer": str, "sep_id": int, "eos_id": int, "weights": str, "metadata": dict}
+
+
+def peek(folder: Path | str) -> dict[str, Any]:
+    """What config.json of a model folder says: `config`, `tokenizer`, `sep_id`, `eos_id`, `weights`, `metadata`.
+
+    Reads that one file and imports no torch.
+
+    Raises:
+        CheckpointError: where there is no such folder, or it holds no model that this version can read.
+    """
+    folder = Path(folder)
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise CheckpointError(_missing(folder))
+    try:
+        config: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as JSON ({error}). Take another copy or train anew.") from error
+    kind = config.get("textgym") if isinstance(config, dict) else None
+    if kind != "transformer":
+        raise CheckpointError(f'{path} is not of a TextGym Transformer: it says "textgym": {kind!r}, not "transformer"')
+    if config.get("version") != VERSION:
+        raise CheckpointError(
+            f"{path} has version {config.get('version')!r} of the folder's layout, this TextGym reads version {VERSION}"
+            ". Load it with the TextGym that saved it, or update."
+        )
+    for key, kind in _KEYS.items():
+        if not isinstance(config.get(key), kind):
+            raise CheckpointError(f"{path} is damaged: {key!r} is {config.get(key)!r}, it should be of type {kind.__name__}")
+    checked: dict[str, Any] = config
+    return checked
+
+
+def _missing(folder: Path) -> str:
+    if folder.is_dir():
+        inside = [path.parent.name for path in sorted(folder.glob(f"*/{CONFIG_FILE}"))]
+        hint = f"Did you mean {folder / inside[0]}?" if inside else f"A model folder holds {CONFIG_FILE}."
+        return f"{folder} holds no model: {CONFIG_FILE} is missing. {hint}"
+    if folder.is_file():
+        return f"{folder} is a file; a model is a folder with {CONFIG_FILE}, {WEIGHTS_FILE} and {TOKENIZER_FILE} in it"
+    siblings = [path.parent.name for path in folder.parent.glob(f"*/{CONFIG_FILE}")]
+    hint = f" {did_you_mean(folder.name, siblings)}" if siblings else ""
+    return f"no model folder {folder}.{hint}"

@@ -1,0 +1,266 @@
+"""The main job: pretrain by maximum likelihood, fine-tune on a reward, evaluate before and after."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+
+from textgym.envs.tasks import Task, make_task
+from textgym.errors import TaskError, UnknownNameError
+from textgym.models.checkpoint import SIZES, Checkpoint, load_checkpoint, new_model, peek, require_fit, save_checkpoint
+from textgym.models.fit import FitConfig, fit
+from textgym.runs.config import TrainConfig, versions
+from textgym.runs.curve import draw_curve
+from textgym.runs.evaluate import Evaluation, evaluate, paired_interval
+from textgym.sb3.callbacks import RewardLog
+from textgym.sb3.vec_env import make_sb3_env
+from textgym.scorers.reward import Reward, bind_reward
+from textgym.text.store import write_atomic
+
+Progress = Callable[[str, int, int, str], None]
+"""Called with (stage, done, total, note); stages are "pretrain" and the agent's name."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished run.
+
+    Attributes:
+        summary: what `summary.json` holds.
+        before: completions of the starting model.
+        after: completions of the trained model, of the same prompts with the same seed.
+    """
+
+    summary: dict[str, Any]
+    before: Evaluation
+    after: Evaluation
+
+
+def train(
+    config: TrainConfig, out: Path, *, cache_dir: str | Path | None = None, progress: Progress | None = None
+) -> TrainResult:
+    """Runs the main job and saves everything below `out`.
+
+    Args:
+        config: the settings.
+        out: the folder; made if absent. An earlier run in it is written over, anything else is refused.
+        cache_dir: where fitted tokenizers and models are kept; None is the user's cache.
+        progress: is told how far the run is.
+
+    Raises:
+        KeyboardInterrupt: after saving the model as far as it came.
+    """
+    begun = time.perf_counter()
+    build = agent_builder(config.agent)
+    _check(config, out)
+    task = open_task(config, cache_dir)
+    reward = bind_reward(config.reward or task.reward, task.context)
+    start = starting_model(config, task, out, progress)
+    reference = start.model.to(config.device)
+    before = evaluate(reference, reference, task, reward, n=config.eval_prompts, seed=config.seed)
+    agent = build(
+        _environment(config, task),
+        str(out / "reference"),
+        kl_coef=config.kl,
+        seed=config.seed,
+        device=config.device,
+        learning_rate=config.learning_rate,
+    )
+    seconds = _learn(agent, config, out, task, progress)
+    model: Any = agent.policy.transformer
+    after = evaluate(model, reference, task, reward, n=config.eval_prompts, seed=config.seed)
+    summary = _summary(config, task, reward, before, after)
+    summary["tokens"] = {"pretrain": start.metadata.get("tokens", 0), "agent": agent.num_timesteps}
+    summary["seconds"] = {"agent": seconds, "total": time.perf_counter() - begun}
+    summary["tokens_per_second"] = agent.num_timesteps / seconds
+    _save(out, summary, before, after)
+    return TrainResult(summary, before, after)
+
+
+def agent_builder(name: str) -> Callable[..., BaseAlgorithm]:
+    """The builder of an agent by name, from the entry-point group `textgym.agents`.
+
+    Raises:
+        UnknownNameError: no installed package declares that name.
+    """
+    found = {entry.name: entry for entry in entry_points(group="textgym.agents")}
+    if name not in found:
+        raise UnknownNameError("agent", name, found)
+    builder: Callable[..., BaseAlgorithm] = found[name].load()
+    return builder
+
+
+def open_task(config: TrainConfig, cache_dir: str | Path | None) -> Task:
+    """The task that a configuration names; the tokenizer of its starting model, where it has one."""
+    tokenizer = config.tokenizer
+    if config.model is not None:
+        peek(config.model)  # no such model is the better message than no such tokenizer
+        tokenizer = str(Path(config.model) / "tokenizer.json") if tokenizer == "auto" else tokenizer
+    return make_task(
+        config.task,
+        corpus=config.corpus,
+        field=config.field,
+        tokenizer=tokenizer,
+        vocab_size=config.vocab_size,
+        max_new_tokens=config.max_new_tokens,
+        max_prompt_tokens=config.max_prompt_tokens,
+        cache_dir=cache_dir,
+    )
+
+
+def starting_model(config: TrainConfig, task: Task, out: Path, progress: Progress | None) -> Checkpoint:
+    """Loads `config.model`, or pretrains one by maximum likelihood; either is saved as `out/reference`.
+
+    What an earlier run left in `out` goes only when everything that was asked for is known to fit.
+    """
+    if config.model is None:
+        _clear(out)
+        return pretrained_model(config, task, out / "reference", progress)
+    checkpoint = load_checkpoint(Path(config.model))
+    require_fit(checkpoint, task.tokenizer, task.observation_length, config.model)
+    _clear(out)
+    save_checkpoint(out / "reference", checkpoint.model, task.tokenizer, checkpoint.metadata)
+    return load_checkpoint(out / "reference")
+
+
+def pretrained_model(config: TrainConfig, task: Task, folder: Path, progress: Progress | None) -> Checkpoint:
+    """Fits a new model of `config.model_size` by maximum likelihood and saves it, also when it is interrupted."""
+    tokenizer = task.tokenizer
+    banned = (tokenizer.unk_id, tokenizer.sep_id)
+    model = new_model(
+        config.model_size,
+        vocab_size=tokenizer.vocab_size,
+        context=task.observation_length,
+        banned=banned,
+        seed=config.seed,
+    ).to(config.device)
+    metadata: dict[str, Any] = {"task": task.name, "corpus": task.signature, "size": config.model_size}
+    try:
+        report = fit(
+            model,
+            task.train,
+            task.heldout,
+            sep_id=tokenizer.sep_id,
+            config=FitConfig(tokens=config.pretrain_tokens, seed=config.seed),
+            progress=None if progress is None else lambda done, total, note: progress("pretrain", done, total, note),
+            device=config.device,
+        )
+    except KeyboardInterrupt:
+        save_checkpoint(folder, model, tokenizer, {**metadata, "interrupted": True})
+        raise
+    metadata |= {"perplexity": report.perplexity, "tokens": report.tokens, "seconds": report.seconds}
+    save_checkpoint(folder, model, tokenizer, metadata)
+    return load_checkpoint(folder)
+
+
+def _environment(config: TrainConfig, task: Task) -> Any:
+    return make_sb3_env("TextGen-v0", n_envs=config.envs, seed=config.seed, task=task, reward=config.reward)
+
+
+def _learn(agent: BaseAlgorithm, config: TrainConfig, out: Path, task: Task, progress: Progress | None) -> float:
+    """Trains and saves, also when it is interrupted; seconds."""
+    callbacks: list[BaseCallback] = [RewardLog(path=out / "metrics.jsonl")]
+    if progress is not None:
+        callbacks.append(_Tell(config.agent, config.steps, progress))
+    begun = time.perf_counter()
+    stopped = False
+    try:
+        agent.learn(config.steps, callback=CallbackList(callbacks))
+    except KeyboardInterrupt:
+        stopped = True
+        raise
+    finally:
+        metadata = {"task": task.name, "corpus": task.signature, "tokens": agent.num_timesteps, "interrupted": stopped}
+        policy: Any = agent.policy
+        save_checkpoint(out / "model", policy.transformer, task.tokenizer, metadata)
+        agent.save(out / "agent.zip")
+    return time.perf_counter() - begun
+
+
+class _Tell(BaseCallback):
+    """Passes an agent's progress on, once a vector step."""
+
+    def __init__(self, stage: str, total: int, progress: Progress) -> None:
+        super().__init__()
+        self._stage, self._total, self._progress = stage, total, progress
+
+    def _on_step(self) -> bool:
+        self._progress(self._stage, min(self.num_timesteps, self._total), self._total, "")
+        return True
+
+    def _on_rollout_end(self) -> None:
+        known = self.logger.name_to_value
+        shown = [f"{label} {known[key]:.2f}" for key, label in SHOWN.items() if key in known]
+        self._progress(self._stage, min(self.num_timesteps, self._total), self._total, " · ".join(shown))
+
+
+SHOWN = {"reward/paid": "reward", "kl/reference": "KL"}
+"""Which logged values stand beside the progress bar."""
+
+
+RESULTS = ("summary.json", "samples.jsonl", "curve.png", "metrics.jsonl")
+SAVED = (*RESULTS, "agent.zip", "model", "reference")
+"""What a run leaves in its folder."""
+
+
+def _check(config: TrainConfig, out: Path) -> None:
+    if config.model is None and config.model_size not in SIZES:
+        raise UnknownNameError("model size", config.model_size, SIZES)
+    if out.exists() and not out.is_dir():
+        raise TaskError(f"--out {out} is a file; give a folder")
+    foreign = sorted({path.name for path in out.iterdir()} - {*SAVED}) if out.is_dir() else []
+    if foreign:
+        raise TaskError(f"--out {out} holds {foreign[0]!r}, which no run of textgym made; give a new or empty folder")
+
+
+def _clear(out: Path) -> None:
+    """Makes the folder; the results of an earlier run would be taken for those of this one."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name in RESULTS:
+            (out / name).unlink(missing_ok=True)
+        (out / "metrics.jsonl").touch()
+    except OSError as error:
+        raise TaskError(f"--out {out} cannot be written: {error.strerror}") from error
+
+
+def _summary(config: TrainConfig, task: Task, reward: Reward, before: Evaluation, after: Evaluation) -> dict[str, Any]:
+    change = {
+        name: dict(zip(("mean", "low", "high"), paired_interval(before.values[name], after.values[name]), strict=True))
+        for name in before.values
+    }
+    return {
+        "config": config.to_dict(),
+        "config_hash": config.hash,
+        "versions": versions(),
+        "corpus_hash": task.signature,
+        "reward": {"text": reward.text, "signature": reward.signature, "components": list(reward.components)},
+        "before": before.means(),
+        "after": after.means(),
+        "change": change,
+        "torch_threads": torch.get_num_threads(),
+    }
+
+
+def _save(out: Path, summary: dict[str, Any], before: Evaluation, after: Evaluation) -> None:
+    rows = [
+        {
+            "prompt": prompt,
+            "before": before.completions[i],
+            "after": after.completions[i],
+            "before_scores": {name: float(values[i]) for name, values in before.values.items()},
+            "after_scores": {name: float(values[i]) for name, values in after.values.items()},
+        }
+        for i, prompt in enumerate(before.prompts)
+    ]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    write_atomic(out / "samples.jsonl", lines.encode())
+    draw_curve(out / "metrics.jsonl", out / "curve.png")
+    write_atomic(out / "summary.json", json.dumps(summary, ensure_ascii=False, indent=2).encode())

@@ -1,0 +1,48 @@
+"""Stable-Baselines3 on text: a Transformer policy, episode buffers, a native VecEnv, settings and a callback.
+
+    PPO(TransformerPolicy, make_sb3_env("TextGen-v0", n_envs=64), policy_kwargs={"model": NAME_OR_DIR}, **PPO_DEFAULTS)
+
+Names are imported when they are first used: whoever needs the environment alone does not load torch's network.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from textgym.sb3.buffers import EpisodeRolloutBuffer
+    from textgym.sb3.callbacks import RewardLog
+    from textgym.sb3.defaults import A2C_DEFAULTS, PPO_DEFAULTS
+    from textgym.sb3.policies import TransformerPolicy
+    from textgym.sb3.vec_env import TextGenVecEnv, make_sb3_env
+
+_HOMES = {
+    "A2C_DEFAULTS": "defaults",
+    "EpisodeRolloutBuffer": "buffers",
+    "PPO_DEFAULTS": "defaults",
+    "RewardLog": "callbacks",
+    "TextGenVecEnv": "vec_env",
+    "TransformerPolicy": "policies",
+    "make_sb3_env": "vec_env",
+}
+
+__all__ = [
+    "A2C_DEFAULTS",
+    "PPO_DEFAULTS",
+    "EpisodeRolloutBuffer",
+    "RewardLog",
+    "TextGenVecEnv",
+    "TransformerPolicy",
+    "make_sb3_env",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,217 @@
+"""`EpisodeRolloutBuffer`: a rollout as episode segments, so that each prefix is stored, and scored, once.
+
+PPO and A2C hand `rollout_data.observations` to the policy without looking at it; here it is a `Segments`.
+The KL penalty against a frozen reference, r_t - beta (log pi(a_t) - log pi_ref(a_t)) (Ziegler et al. 2019, eq. 2),
+is computed for whole segments at once, after the rollout.
+"""
+
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from jaxtyping import Float
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.type_aliases import RolloutBufferSamples
+
+from textgym.errors import CheckpointError, SpaceError
+from textgym.models.checkpoint import load_checkpoint
+from textgym.models.likelihood import logprob_and_entropy
+from textgym.models.transformer import Transformer
+from textgym.sb3.segments import Segments
+
+REFERENCE_TOKENS = 4096
+"""How many steps the reference model scores in one pass."""
+
+
+class EpisodeRolloutBuffer(RolloutBuffer):
+    """A drop-in `rollout_buffer_class` for observations that are token prefixes.
+
+    Minibatches hold whole segments with about `batch_size` steps together; a small last one is merged into the one
+    before. An episode whose reward is NaN (a scorer failed under `on_failure="mask"`) is left out of training.
+
+    Args:
+        buffer_size: steps in each row.
+        observation_space: Box (L,) of token ids, padded with -1.
+        action_space: Discrete (V).
+        device: where minibatches go.
+        gae_lambda: as in Stable-Baselines3.
+        gamma: as in Stable-Baselines3.
+        n_envs: rows.
+        kl_coef: beta of the KL penalty, in reward units a nat; 0 measures without penalty.
+        reference: checkpoint folder of the frozen reference model. A path, not a model: it is saved with the agent.
+    """
+
+    def __init__(
+        self,
+        buffer_size: int,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        device: torch.device | str = "auto",
+        gae_lambda: float = 1.0,
+        gamma: float = 1.0,
+        n_envs: int = 1,
+        kl_coef: float = 0.0,
+        reference: str | Path | None = None,
+    ) -> None:
+        if kl_coef < 0:
+            raise CheckpointError(f"kl_coef={kl_coef} would reward distance from the reference; it must be at least 0")
+        if kl_coef and reference is None:
+            raise CheckpointError(f"kl_coef={kl_coef} needs reference=, the checkpoint folder of the frozen model")
+        self.kl_coef = kl_coef
+        self.reference = self._load_reference(reference, observation_space, action_space)
+        super().__init__(buffer_size, observation_space, action_space, device, gae_lambda, gamma, n_envs)
+        if self.reference is not None:
+            self.reference.to(self.device)
+
+    @staticmethod
+    def _load_reference(
+        name: str | Path | None, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
+    ) -> Transformer | None:
+        if name is None:
+            return None
+        model = load_checkpoint(Path(name)).model.requires_grad_(False).eval()
+        length, vocabulary = observation_space.shape[0], int(action_space.n)  # type: ignore[index,attr-defined]
+        if model.config.vocab_size != vocabulary or model.config.context < length:
+            raise CheckpointError(
+                f"reference {name} has a vocabulary of {model.config.vocab_size:,} and a context of "
+                f"{model.config.context}, the environment needs {vocabulary:,} and {length}"
+            )
+        return model
+
+    def reset(self) -> None:
+        """Makes room for a rollout; no observation is stored but the first of each segment."""
+        shape = (self.buffer_size, self.n_envs)
+        self.actions = np.zeros(shape, np.int32)
+        for name in ("rewards", "returns", "episode_starts", "values", "log_probs", "advantages"):
+            setattr(self, name, np.zeros(shape, np.float32))
+        self.observations = np.zeros(0, np.int32)
+        self._begun: list[tuple[int, np.ndarray, np.ndarray]] = []  # (step, rows, their observations)
+        self._next = np.full((self.n_envs, 2), -1)  # the length and the last token that must come next
+        self.kl_penalty: float | None = None
+        self.dropped = 0
+        self.pos = 0
+        self.full = False
+
+    def add(
+        self,
+        obs: np.ndarray,
+        action: np.ndarray,
+        reward: np.ndarray,
+        episode_start: np.ndarray,
+        value: torch.Tensor,
+        log_prob: torch.Tensor,
+    ) -> None:
+        """One step of all rows, as in the base class."""
+        obs, action = np.asarray(obs), np.asarray(action).reshape(self.n_envs)
+        begins = np.asarray(episode_start, bool) if self.pos else np.ones(self.n_envs, bool)
+        lengths = (obs >= 0).sum(1)
+        last = obs[np.arange(self.n_envs), lengths - 1]
+        if not (begins | ((lengths == self._next[:, 0]) & (last == self._next[:, 1]))).all():
+            raise SpaceError(
+                "EpisodeRolloutBuffer: an observation is not the one before plus the chosen token. "
+                "Wrappers that change observations (frame stacks, normalisation) do not go with it"
+            )
+        rows = np.flatnonzero(begins)
+        if len(rows):
+            self._begun.append((self.pos, rows, obs[rows].astype(np.int32)))
+        self._next = np.stack([lengths + 1, action], 1)
+        self.actions[self.pos] = action
+        self.rewards[self.pos] = reward
+        self.episode_starts[self.pos] = episode_start
+        self.values[self.pos] = value.detach().cpu().numpy().reshape(-1)
+        self.log_probs[self.pos] = log_prob.detach().cpu().numpy().reshape(-1)
+        self.pos += 1
+        self.full = self.pos == self.buffer_size
+
+    def compute_returns_and_advantage(self, last_values: torch.Tensor, dones: np.ndarray) -> None:
+        """Subtracts the KL penalty, drops failed episodes, then the base class's GAE."""
+        self._close_segments()
+        kept = np.array([not np.isnan(self.rewards[t : t + n, row]).any() for t, n, row in self._spans])
+        self.dropped = int((~kept).sum())
+        self._kept = np.flatnonzero(kept)
+        self.rewards[np.isnan(self.rewards)] = 0.0  # of dropped segments only, which nobody trains on
+        if self.reference is not None:
+            penalty = self.log_probs - self._reference_logprobs()
+            self.kl_penalty = float(penalty.mean())
+            self.rewards -= self.kl_coef * penalty
+        super().compute_returns_and_advantage(last_values, dones)
+
+    def _close_segments(self) -> None:
+        """Lists the segments by row, then time: (first step, steps, row), their tokens and first lengths."""
+        starts = sorted(
+            (int(row), step, obs) for step, rows, kept in self._begun for row, obs in zip(rows, kept, strict=True)
+        )
+        length = self.observation_space.shape[0]  # type: ignore[index]
+        self._tokens = np.zeros((len(starts), length), np.int32)
+        self._first = np.zeros(len(starts), np.int64)
+        self._spans: list[tuple[int, int, int]] = []
+        for i, (row, step, obs) in enumerate(starts):
+            end = starts[i + 1][1] if i + 1 < len(starts) and starts[i + 1][0] == row else self.buffer_size
+            first = int((obs >= 0).sum())
+            self._tokens[i, :first] = obs[:first]
+            self._tokens[i, first : first + end - step] = self.actions[step:end, row]
+            self._first[i] = first
+            self._spans.append((step, end - step, row))
+        self._begun = []
+
+    @property
+    def n_segments(self) -> int:
+        """How many segments the finished rollout has."""
+        return len(self._spans)
+
+    def segments(self, indices: Sequence[int] | np.ndarray) -> Segments:
+        """The segments at `indices` (0 .. n_segments - 1), as the policy takes them."""
+        index = np.asarray(indices, np.int64)
+        return Segments(
+            self.to_torch(self._tokens[index]).long(),
+            self.to_torch(self._first[index]),
+            self.to_torch(np.array([self._spans[i][1] for i in index], np.int64)),
+        )
+
+    def _steps(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where the steps of these segments stand in the (step, row) arrays, in the order of `Segments`."""
+        spans = [self._spans[i] for i in indices]
+        time = np.concatenate([np.arange(t, t + n) for t, n, _ in spans])
+        return time, np.repeat([row for _, _, row in spans], [n for _, n, _ in spans])
+
+    @torch.no_grad()
+    def _reference_logprobs(self) -> Float[np.ndarray, "T B"]:
+        assert self.reference is not None
+        logprobs = np.zeros_like(self.log_probs)
+        for indices in self._batches(np.arange(self.n_segments), REFERENCE_TOKENS):
+            segments = self.segments(indices)
+            longest = int((segments.first + segments.steps).max()) - 1
+            hidden = self.reference(segments.tokens[:, :longest])[segments.row, segments.position]
+            logp, _ = logprob_and_entropy(self.reference.logits(hidden), segments.actions)
+            logprobs[self._steps(indices)] = logp.cpu().numpy()
+        return logprobs
+
+    def _batches(self, order: np.ndarray, batch_size: int) -> list[list[int]]:
+        """Whole segments, in this order, about `batch_size` steps together; no tail below half of that."""
+        batches: list[list[int]] = [[]]
+        filled = 0
+        for i in order:
+            steps = self._spans[i][1]
+            if filled and filled + steps > batch_size:
+                batches.append([])
+                filled = 0
+            batches[-1].append(int(i))
+            filled += steps
+        if len(batches) > 1 and filled < batch_size / 2:
+            batches[-2:] = [batches[-2] + batches[-1]]
+        return batches
+
+    def get(self, batch_size: int | None = None) -> Generator[RolloutBufferSamples, None, None]:
+        """Minibatches of whole segments in random order."""
+        assert self.full, "the rollout is not finished"
+        if not len(self._kept):
+            return
+        order = np.random.permutation(self._kept)
+        columns = (self.actions, self.values, self.log_probs, self.advantages, self.returns)
+        for indices in self._batches(order, batch_size or self.buffer_size * self.n_envs):
+            steps = self._steps(indices)
+            flat = (self.to_torch(column[steps].astype(np.float32, copy=False)) for column in columns)
+            yield RolloutBufferSamples(self.segments(indices), *flat)  # type: ignore[arg-type]

@@ -1,0 +1,193 @@
+"""`RewardLog`: what a reward does to a policy, written to Stable-Baselines3's logger once a rollout."""
+
+import json
+import math
+import time
+import warnings
+from collections.abc import Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+
+from textgym.models.likelihood import kl_divergence, logprob_and_entropy
+from textgym.models.transformer import Transformer
+from textgym.sb3.defaults import TextGymWarning, attribute_of, check_settings
+from textgym.sb3.segments import Segments
+from textgym.scorers.base import Scorer
+from textgym.scorers.ngrams import Distinct, Repetition
+from textgym.types import TextBatch, Tokenizer
+
+ALWAYS: dict[str, Scorer] = {"rollout/rep_4": Repetition(n=4), "rollout/distinct_2": Distinct(n=2)}
+"""Looked at whatever the reward is."""
+COMPONENT = "reward_components/"
+STDOUT_WIDTH = 33
+"""Stable-Baselines3's table cuts longer names, and raises where two of them are then the same."""
+CHUNK = 256
+"""Steps whose logits over the whole vocabulary stand in memory at a time."""
+
+
+class RewardLog(BaseCallback):
+    """Writes a line of figures a rollout, for TensorBoard, CSV, stdout or any other logger.
+
+    (A2C hands its logger's lines out every 100 rollouts, unless it is told `learn(..., log_interval=1)`.)
+
+    Of the episodes that ended in the rollout: `reward/paid` (mean return that the environment paid, without any KL
+    penalty; needs a Monitor), `reward/<component>` (mean of each), `reward/failed` (share whose scorer failed, where
+    that is allowed), `rollout/length` (tokens), `rollout/eos_rate` (share that chose to end), `rollout/rep_4` and
+    `rollout/distinct_2`. Of a sample of them, exact over the whole vocabulary: `rollout/entropy` (nats a token) and
+    `kl/reference` (nats a text). Of all tokens: `kl/penalty` (log pi - log reference, nats a token, where the buffer
+    has a reference), `tokens/total` and `tokens/per_second`.
+
+    The reference is the buffer's, else a frozen copy of the policy's Transformer as it was when training began; it
+    stays the same over later calls of `learn` on the same agent. Entropy and KL need a `TransformerPolicy`; with
+    another policy they are left out. When training begins, the findings of `check_settings` are issued as warnings.
+
+    Args:
+        path: a JSON Lines file that each rollout appends a row to, the figures of the update before included.
+        sample: episodes a rollout that entropy and KL are taken of.
+        verbose: as in Stable-Baselines3.
+    """
+
+    def __init__(self, path: str | Path | None = None, *, sample: int = 8, verbose: int = 0) -> None:
+        super().__init__(verbose)
+        self.path = None if path is None else Path(path)
+        self.sample = sample
+        self._ends: list[dict[str, Any]] = []
+        self._reference: Transformer | None = None
+        self._trained: BaseAlgorithm | None = None
+        self._last = (0, 0.0)  # tokens and clock when the last rollout ended
+
+    def _on_training_start(self) -> None:
+        if self._trained is not self.model:
+            self._trained, self._reference = self.model, self._frozen()
+            for finding in check_settings(self.model):
+                warnings.warn(finding, TextGymWarning, stacklevel=2)
+        self._ends = []
+        self._last = (self.num_timesteps, time.perf_counter())
+
+    def _frozen(self) -> Transformer | None:
+        """The weights that KL is measured from; held here alone, so that no agent saves them."""
+        buffer_reference = getattr(getattr(self.model, "rollout_buffer", None), "reference", None)
+        if isinstance(buffer_reference, Transformer):
+            return buffer_reference
+        transformer = getattr(self.model.policy, "transformer", None)
+        return deepcopy(transformer).requires_grad_(False).eval() if isinstance(transformer, Transformer) else None
+
+    def _on_step(self) -> bool:
+        infos = self.locals["infos"]
+        self._ends += [infos[row] for row in np.flatnonzero(self.locals["dones"]).tolist()]
+        return True
+
+    def _on_rollout_end(self) -> None:
+        figures = {**self._of_episodes(), **self._of_policy(), **self._of_tokens()}
+        for name, value in figures.items():
+            self.logger.record(name, value, exclude="stdout" if len(name) > STDOUT_WIDTH else None)
+        self._ends = []
+        if self.path is not None:
+            update = {k: v for k, v in self.logger.name_to_value.items() if k.startswith("train/")}
+            _append(self.path, {**figures, **update})
+
+    def _of_episodes(self) -> dict[str, float]:
+        """Means over the episodes that ended; without such, or without such an info, nothing."""
+        columns: dict[str, Any] = {
+            "reward/paid": [end["episode"]["r"] for end in self._ends if "episode" in end],
+            "reward/failed": [end["reward_failed"] for end in self._ends if "reward_failed" in end],
+            "rollout/eos_rate": [end["finish_reason"] == "stop" for end in self._ends if "finish_reason" in end],
+        }
+        for end in self._ends:
+            for key in end:
+                if key.startswith(COMPONENT):
+                    columns.setdefault(f"reward/{key.removeprefix(COMPONENT)}", []).append(end[key])
+        texts = self._texts()
+        columns["rollout/length"] = [len(end["completion"]) for end in texts]
+        task = attribute_of(self.training_env, "task", None)
+        if task is not None and texts:
+            batch = batch_of(texts, task.tokenizer)
+            columns |= {name: scorer.score(batch).values for name, scorer in ALWAYS.items()}
+        means = {name: _mean(values) for name, values in columns.items()}
+        return {name: mean for name, mean in means.items() if mean is not None}
+
+    def _texts(self) -> list[dict[str, Any]]:
+        """The ends of texts; an outside limit ends an episode without one, other environments have none."""
+        return [end for end in self._ends if "completion" in end and "terminal_observation" in end]
+
+    def _of_policy(self) -> dict[str, float]:
+        """Exact entropy and KL of a sample of texts, and the penalty that the buffer has computed."""
+        figures: dict[str, float] = {}
+        penalty = getattr(getattr(self.model, "rollout_buffer", None), "kl_penalty", None)
+        if penalty is not None:
+            figures["kl/penalty"] = float(penalty)
+        texts = self._texts()
+        transformer = getattr(self.model.policy, "transformer", None)
+        if isinstance(transformer, Transformer) and self._reference is not None and texts:
+            # Evenly over the rollout: the first to end are the shortest.
+            chosen = np.linspace(0, len(texts) - 1, min(self.sample, len(texts))).astype(int)
+            sample = segments_of([texts[i] for i in chosen], self.model.policy.device)
+            entropy, kl = entropy_and_kl(transformer, self._reference, sample)
+            figures |= {"rollout/entropy": entropy / len(sample.row), "kl/reference": kl / len(chosen)}
+        return figures
+
+    def _of_tokens(self) -> dict[str, float]:
+        """How much, and how fast: over the update before and this rollout."""
+        tokens, clock = self.num_timesteps, time.perf_counter()
+        before, then = self._last
+        self._last = (tokens, clock)
+        return {"tokens/total": tokens, "tokens/per_second": (tokens - before) / max(clock - then, 1e-9)}
+
+
+def segments_of(ends: Sequence[dict[str, Any]], device: torch.device) -> Segments:
+    """The completions of episodes that have ended, from their last infos, as segments to score."""
+    observations = torch.as_tensor(np.stack([end["terminal_observation"] for end in ends])).long()
+    steps = torch.tensor([len(end["completion"]) for end in ends])
+    first = (observations >= 0).sum(1) - steps
+    return Segments(observations.clamp(min=0).to(device), first.to(device), steps.to(device))
+
+
+@torch.no_grad()
+def entropy_and_kl(policy: Transformer, reference: Transformer, texts: Segments) -> tuple[float, float]:
+    """Entropy of the policy, and KL(policy || reference), in nats, summed over every state of these texts.
+
+    Exact in each state. The mean of the second over texts that the policy has written estimates the KL between the two
+    distributions over texts (Amini et al. 2025).
+    """
+    longest = int((texts.first + texts.steps).max()) - 1  # the last token is an output, never an input
+    ours, theirs = (net(texts.tokens[:, :longest])[texts.row, texts.position] for net in (policy, reference))
+    entropy, kl = 0.0, 0.0
+    for i in range(0, len(ours), CHUNK):
+        logits = policy.logits(ours[i : i + CHUNK])
+        entropy += float(logprob_and_entropy(logits, texts.actions[i : i + CHUNK])[1].sum())
+        kl += float(kl_divergence(logits, reference.logits(theirs[i : i + CHUNK])).sum())
+    return entropy, kl
+
+
+def batch_of(ends: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> TextBatch:
+    """The texts of episodes that have ended, from their last infos, as scorers take them."""
+    completions = [np.asarray(end["completion"], np.int32) for end in ends]
+    prefixes = [end["terminal_observation"] for end in ends]
+    starts = [int((tokens >= 0).sum()) - len(ids) for tokens, ids in zip(prefixes, completions, strict=True)]
+    prompts = [tokens[: start - 1].astype(np.int32) for tokens, start in zip(prefixes, starts, strict=True)]
+    return TextBatch(prompts, completions, tokenizer)
+
+
+def _mean(values: Sequence[float] | np.ndarray) -> float | None:
+    """Mean without the failed (NaN) ones; None where nothing is left."""
+    numbers = np.asarray(values, np.float64)
+    numbers = numbers[~np.isnan(numbers)]
+    return float(numbers.mean()) if len(numbers) else None
+
+
+def _append(path: Path, row: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({name: _number(value) for name, value in row.items()}) + "\n")
+
+
+def _number(value: Any) -> float | int | None:
+    """A figure as JSON knows it: numpy scalars as numbers, NaN as null."""
+    number = value.item() if isinstance(value, np.generic) else value
+    return None if math.isnan(number) else number

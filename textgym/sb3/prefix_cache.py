@@ -1,0 +1,58 @@
+"""A KV cache that recognises its rows by their tokens, never by the order of the calls.
+
+Stable-Baselines3 calls a policy from many places: rollouts, an evaluation in mid-rollout, predictions with other rows.
+So each call says what prefixes it has, and whatever part of them the cache already holds is reused.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from textgym.models.transformer import KVCache, Transformer
+
+
+class PrefixCache:
+    """Hidden states of prefixes at the price of their last token.
+
+    Emptied when the parameters' version counters change; whoever writes through `param.data` (which leaves the
+    counters alone) must call `clear`.
+    """
+
+    def __init__(self) -> None:
+        self._kv: KVCache | None = None
+        self._tokens: Tensor | None = None
+        self._version = -1
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self._kv = self._tokens = None
+
+    @torch.no_grad()
+    def hidden(
+        self, transformer: Transformer, tokens: Int[Tensor, "B L"], lengths: Int[Tensor, " B"]
+    ) -> Float[Tensor, "B C"]:
+        """Hidden state after the last token of each prefix, without gradient.
+
+        Args:
+            transformer: the network; its parameters' versions are watched.
+            tokens: left-aligned prefixes; what stands beyond `lengths` is not looked at.
+            lengths: tokens in each prefix, at least 1.
+        """
+        rows, width = tokens.shape
+        version = sum(p._version for p in transformer.parameters())
+        kv, known = self._kv, self._tokens
+        if kv is None or known is None or known.shape != tokens.shape or version != self._version:
+            weight = transformer.wte.weight
+            kv = self._kv = KVCache(transformer.config, rows, weight.device, weight.dtype)
+            known = torch.full_like(tokens, -1)
+            self._version = version
+        before = lengths - 1  # the last token is always decoded: also where nothing is new
+        beyond = torch.arange(width, device=tokens.device) >= before[:, None]
+        fits = ((tokens == known) | beyond).all(1) & (kv.lengths >= before)
+        stale = torch.nonzero(~fits & (before > 0))[:, 0]
+        if len(stale):
+            longest = int(before[stale].max())
+            transformer.prefill(tokens[stale, :longest].clamp(min=0), before[stale], kv, stale)
+        kv.lengths = before
+        self._tokens = tokens.clone()
+        return transformer.decode(tokens.gather(1, before[:, None])[:, 0], kv)

@@ -1,0 +1,107 @@
+"""Which scorers there are: the built-in ones, those that users register, and those that other packages bring."""
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from textgym.errors import ScorerError, UnknownNameError
+
+if TYPE_CHECKING:
+    from textgym.scorers.base import Scorer
+
+ENTRY_POINTS = "textgym.scorers"
+RESERVED = ("true", "false", "none")
+
+_BUILTIN = {
+    "bleu": "overlap",
+    "call": "callables",
+    "chrf": "overlap",
+    "clip": "transforms",
+    "coherence": "cohesion",
+    "default": "transforms",
+    "distinct": "ngrams",
+    "exact_match": "matching",
+    "fluency": "likelihood",
+    "informativeness": "likelihood",
+    "length": "lengths",
+    "repetition": "ngrams",
+    "standard": "transforms",
+}  # name -> the module of this package that registers it; loaded on first use
+
+_REGISTERED: "dict[str, type[Scorer]]" = {}
+_FUNCTIONS: "dict[Callable[..., Any], type[Scorer]]" = {}
+
+Registrable = TypeVar("Registrable", bound=Callable[..., Any])
+
+
+def register(name: str) -> Callable[[Registrable], Registrable]:
+    """Decorator that gives a scorer class, or a plain function, a name in reward expressions.
+
+    A function is called as any reward function is (see `textgym.scorers.callables`); its keyword-only parameters
+    become parameters of the scorer. What is decorated is returned unchanged.
+
+    Args:
+        name: an identifier that no built-in scorer has. A name of your own may be registered again.
+
+    Raises:
+        ScorerError: the name cannot stand in an expression, or a built-in scorer has it.
+    """
+    if not name.isidentifier() or name.lower() in RESERVED:
+        raise ScorerError(f"register({name!r}): a scorer's name is an identifier, and none of {', '.join(RESERVED)}")
+
+    def decorate(scorer: Registrable) -> Registrable:
+        home = _BUILTIN.get(name)
+        if home is not None and scorer.__module__ != f"{__package__}.{home}":
+            raise ScorerError(f"register({name!r}): a built-in scorer has this name; choose another")
+        if inspect.isclass(scorer):
+            kind = cast("type[Scorer]", scorer)
+        else:
+            from textgym.scorers.callables import scorer_class_of
+
+            kind = _FUNCTIONS[scorer] = scorer_class_of(scorer, name)
+        kind.name = name
+        _REGISTERED[name] = kind
+        return scorer
+
+    return decorate
+
+
+def scorer_class(name: str) -> "type[Scorer]":
+    """The class that is registered under a name.
+
+    Raises:
+        UnknownNameError: no such scorer; the nearest name is offered.
+    """
+    if name not in _REGISTERED:
+        if name in _BUILTIN:
+            importlib.import_module(f"{__package__}.{_BUILTIN[name]}")
+        elif name in _plugins():
+            found = _plugins()[name].load()
+            if name not in _REGISTERED:  # a plug-in may also call `register` itself
+                register(name)(found)
+        else:
+            raise UnknownNameError("scorer", name, scorer_names())
+    return _REGISTERED[name]
+
+
+def scorer_of_function(function: Callable[..., Any]) -> "type[Scorer] | None":
+    """The scorer class that `register` made of a function; None if it was never registered."""
+    return _FUNCTIONS.get(function)
+
+
+def scorer_names() -> list[str]:
+    """All names, sorted; loads no scorer."""
+    return sorted({*_BUILTIN, *_REGISTERED, *_plugins()})
+
+
+def registry() -> "Mapping[str, type[Scorer]]":
+    """All scorer classes by name, sorted; loads the files that hold them."""
+    return {name: scorer_class(name) for name in scorer_names()}
+
+
+@lru_cache(maxsize=1)
+def _plugins() -> Mapping[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}

@@ -1,0 +1,53 @@
+"""Length: how long a completion is, or how far from where it should be."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from textgym.errors import ScorerError
+from textgym.scorers.base import Scorer, register
+from textgym.types import Scores, TextBatch
+
+
+@register("length")
+@dataclass(frozen=True)
+class Length(Scorer):
+    """Tokens of a completion, EOS included; with a target or bounds, minus the tokens by which it misses them.
+
+    Args:
+        target: the length that scores 0; every token more or less costs 1.
+        min: shorter completions lose 1 for each token that is missing.
+        max: longer completions lose 1 for each token too many.
+    """
+
+    target: int | None = None
+    min: int | None = None
+    max: int | None = None
+    unit = "tokens"
+    causal = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.target is not None and (self.min is not None or self.max is not None):
+            raise ScorerError(f"{self}: a target stands alone; bounds are min, max or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ScorerError(f"{self}: min is above max")
+        if any(bound is not None and bound < 0 for bound in (self.target, self.min, self.max)):
+            raise ScorerError(f"{self}: lengths count tokens and cannot be negative")
+
+    @property
+    def _plain(self) -> bool:
+        return self.target is None and self.min is None and self.max is None
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """From 0 up; with a target or bounds, from 0 down."""
+        return (0.0, float("inf")) if self._plain else (-float("inf"), 0.0)
+
+    def score(self, batch: TextBatch) -> Scores:
+        """Scores B completions: values (B,); tokens (B, T) where every token counts 1."""
+        lengths = np.array([len(ids) for ids in batch.completions], dtype=np.float64)
+        if self._plain:
+            return Scores(lengths, tokens=(np.arange(int(lengths.max(initial=0))) < lengths[:, None]).astype(float))
+        low, high = (self.min, self.max) if self.target is None else (self.target, self.target)
+        return Scores(0.0 - np.abs(lengths - np.clip(lengths, low, high)))

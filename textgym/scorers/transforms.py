@@ -1,0 +1,136 @@
+"""Nodes with a name: ``clip``, ``standard`` and ``default``."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from textgym.errors import ScorerError
+from textgym.scorers.algebra import Combine, Composite
+from textgym.scorers.base import Scorer, register
+from textgym.types import Arrays, Scores, ScoringContext
+
+
+@register("clip")
+@dataclass(frozen=True)
+class Clip(Composite):
+    """Values cut off at bounds.
+
+    Args:
+        of: what is clipped.
+        low: lower bound, or none.
+        high: upper bound, or none.
+    """
+
+    of: Scorer
+    low: float | None = None
+    high: float | None = None
+    positional = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.low is None and self.high is None:
+            raise ScorerError(f"{self}: give clip a lower bound, an upper bound or both, e.g. clip({self.of}, 0, 1)")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ScorerError(f"{self}: the lower bound is above the upper one")
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The part's, clipped."""
+        low, high = (float(end) for end in np.clip(self.of.range, self.low, self.high))
+        return (low, high)
+
+    def combine(self, parts: Sequence[Scores], rows: int) -> Scores:
+        """Row by row."""
+        (part,) = parts
+        return Scores(np.clip(part.values, self.low, self.high), part.valid)
+
+
+@register("standard")
+@dataclass(frozen=True)
+class Standard(Composite):
+    """z-score against the task's own texts: (x - mean) / sd, both fixed when the scorer is bound.
+
+    Mean and standard deviation (population) are those of the context's references for which the part is defined.
+
+    Args:
+        of: what is standardised.
+    """
+
+    of: Scorer
+    positional = 1
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """A context, beside what the part needs."""
+        return super().needs | {"calibration"}
+
+    @property
+    def unit(self) -> str:
+        """Standard deviations."""
+        return "sd"
+
+    def combiner(self, context: ScoringContext | None) -> Combine:
+        """Scores the references, or takes mean and sd from the context's store.
+
+        Raises:
+            ScorerError: the part is the same for all references, or defined for none.
+        """
+        if context is None:
+            raise self._unbound()
+        bound = self.of.bind(context)
+
+        def measure() -> Arrays:
+            scores = bound.score(context.references())
+            values = scores.values[scores.valid]
+            if not len(values):
+                raise ScorerError(f"{self}: {self.of} is not applicable to any reference text of this task")
+            return {"moments": np.array([values.mean(), values.std()])}
+
+        mean, sd = context.cached("standard", bound.signature, measure)["moments"]
+        if not (math.isfinite(mean) and math.isfinite(sd)):
+            raise ScorerError(f"{self}: {self.of} has mean {mean} and sd {sd} over the task's reference texts")
+        if sd <= 1e-12 * max(1.0, abs(mean)):
+            raise ScorerError(
+                f"{self}: {self.of} is {mean:g} for every reference text of this task (sd 0), so it has no z-score; "
+                f"use {self.of} itself"
+            )
+        return partial(self._standardise, float(mean), float(sd))
+
+    @staticmethod
+    def _standardise(mean: float, sd: float, parts: Sequence[Scores], rows: int) -> Scores:
+        (part,) = parts
+        return Scores((part.values - mean) / sd, part.valid)
+
+
+@register("default")
+@dataclass(frozen=True)
+class Default(Composite):
+    """A value for the texts to which a scorer is not applicable; what it gives is always defined.
+
+    Args:
+        of: what is scored.
+        value: what a text gets where `of` is not applicable.
+    """
+
+    of: Scorer
+    value: float
+    positional = 2
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The part's, widened by the value."""
+        low, high = self.of.range
+        return (min(low, self.value), max(high, self.value))
+
+    def partial_in(self, context: ScoringContext | None) -> bool:
+        """Never."""
+        return False
+
+    def combine(self, parts: Sequence[Scores], rows: int) -> Scores:
+        """Row by row; tokens where no row took the value."""
+        (part,) = parts
+        tokens = part.tokens if part.valid.all() else None
+        return Scores(np.where(part.valid, part.values, self.value), tokens=tokens)
