@@ -32,7 +32,7 @@ def main(
         for turn in range(repeats):
             for name, measured in (
                 ("textgym PPO", measure.textgym_ppo(setting, iterations)),
-                ("obvious PPO", measure.obvious_ppo(setting, steps=4)),
+                ("obvious PPO", measure.obvious_ppo(setting, steps=16)),
                 ("vector environment", measure.vector_environment(setting, 2**20)),
                 ("single environment", measure.single_environment(setting, 2**16)),
             ):

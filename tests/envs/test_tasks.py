@@ -10,12 +10,16 @@ import pytest
 from envs_samples import IdSum, small_task
 
 import textgym
+from textgym.envs import context as context_module
 from textgym.envs import tasks as tasks_module
+from textgym.envs.context import TaskContext
 from textgym.envs.tasks import make_task, register_task, task_names
 from textgym.envs.textgen import TextGenEnv
 from textgym.errors import CorpusError, TaskError, TokenizerError, UnknownNameError
+from textgym.models.ngram import KneserNey
 from textgym.testing import check_task
 from textgym.text.corpora import CorpusSource
+from textgym.text.store import ArrayStore
 from textgym.text.tokenizers import save_tokenizer
 
 STORY = """Anna went to the market with {0} apples. She sold them to a friend of her mother. The friend was happy.
@@ -97,11 +101,25 @@ def test_a_cache_that_cannot_be_written_is_done_without(story, tmp_path, fresh_p
     assert len(make_task(corpus=story, cache_dir=tmp_path / "file").train)
 
 
-def test_models_are_fitted_on_the_training_split_only(task):
-    heldout = {task.tokenizer.decode(task.heldout.prompt(i)) for i in range(len(task.heldout))}
-    references = task.context.references()
-    assert len(references) == len(task.train)
-    assert not heldout & set(references.prompt_texts)
+def test_references_are_training_texts_that_no_model_was_fitted_on(task, monkeypatch):
+    def texts(prompts, rows):
+        return {(prompts.prompt_text(i, task.tokenizer), prompts.reference_text(i, task.tokenizer)) for i in rows}
+
+    fitted = []
+    monkeypatch.setattr(context_module, "fit_language_model", lambda name, rows, **_: fitted.extend(rows) or fit(rows))
+
+    def fit(rows):
+        return KneserNey.fit(rows, vocab_size=task.tokenizer.vocab_size, order=2).to_arrays()
+
+    fresh = TaskContext("t", task.tokenizer, {"train": task.train, "heldout": task.heldout}, "t", ArrayStore(None))
+    fresh.language_model("ngram:2")
+    references = fresh.references()
+    yardstick = set(zip(references.prompt_texts, references.completion_texts, strict=True))
+    assert 0 < len(yardstick) < len(task.train)
+    assert yardstick <= texts(task.train, range(len(task.train)))
+    assert not yardstick & texts(task.heldout, range(len(task.heldout)))
+    learned = "".join(task.tokenizer.decode(row) + "\n" for row in fitted)
+    assert fitted and not any(prompt + completion in learned for prompt, completion in yardstick)
 
 
 def test_references_are_a_fixed_sample_with_themselves_as_reference(task):

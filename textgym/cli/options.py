@@ -28,7 +28,14 @@ Field = Annotated[str | None, typer.Option(help="Column or field of the corpus."
 Tokenizer = Annotated[
     str, typer.Option(help="auto, char, word, bpe, or a tokenizer.json.", rich_help_panel=TEXT, metavar="KIND|FILE")
 ]
-VocabSize = Annotated[int, typer.Option(help="Most tokens that a trained tokenizer may have.", rich_help_panel=TEXT)]
+VocabSize = Annotated[
+    int | None,
+    typer.Option(
+        help="Most tokens that a trained tokenizer may have.",
+        rich_help_panel=TEXT,
+        show_default="2048 bpe, 4096 word, 8192 char",
+    ),
+]
 MaxNewTokens = Annotated[int, typer.Option(help="Budget of a completion, in tokens.", rich_help_panel=TEXT)]
 MaxPromptTokens = Annotated[int, typer.Option(help="Longest prompt, in tokens.", rich_help_panel=TEXT)]
 CacheDir = Annotated[

@@ -15,6 +15,9 @@ Tell = Callable[[str, int, int, str], None]
 SECONDS_BETWEEN_LINES = 20.0
 """Where there is no terminal: often enough to see life in a log, seldom enough to read it."""
 
+WIDE = 110
+"""Columns of a terminal in which a bar has room for the counts beside rate and note."""
+
 
 @contextmanager
 def bars(quiet: bool = False) -> Iterator[Tell | None]:
@@ -28,14 +31,16 @@ def bars(quiet: bool = False) -> Iterator[Tell | None]:
     elif not stderr().is_terminal:
         yield _Lines()
     else:
+        wide = stderr().width >= WIDE
+        amount = "{task.completed:,.0f}/{task.total:,.0f} tokens" if wide else "{task.percentage:>3.0f}%"
         columns = (
-            TextColumn("{task.description:<11}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.completed:,.0f}/{task.total:,.0f} tokens · {task.fields[note]} ·"),
+            TextColumn("{task.description:<8}"),
+            BarColumn(bar_width=24 if wide else 8),
+            TextColumn(f"{amount} · {{task.fields[note]}}", markup=False),
             TimeElapsedColumn(),
         )
         with Progress(*columns, console=stderr()) as progress:
-            yield _Bars(progress)
+            yield _Bars(progress, wide)
 
 
 class _Clock:
@@ -54,12 +59,12 @@ class _Clock:
 
 
 class _Bars:
-    def __init__(self, progress: Progress) -> None:
-        self._progress, self._clock = progress, _Clock()
+    def __init__(self, progress: Progress, wide: bool) -> None:
+        self._progress, self._wide, self._clock = progress, wide, _Clock()
         self._tasks: dict[str, TaskID] = {}
 
     def __call__(self, stage: str, done: int, total: int, note: str) -> None:
-        shown = self._clock.note(stage, done, note)
+        shown = self._clock.note(stage, done, note if self._wide else note.replace("held-out ", ""))
         if stage not in self._tasks:
             self._tasks[stage] = self._progress.add_task(stage, total=total, note=shown)
         self._progress.update(self._tasks[stage], completed=done, total=total, note=shown)
@@ -69,11 +74,14 @@ class _Lines:
     def __init__(self) -> None:
         self._clock = _Clock()
         self._last: dict[str, float] = {}
+        self._finished: set[str] = set()
 
     def __call__(self, stage: str, done: int, total: int, note: str) -> None:
         shown, now = self._clock.note(stage, done, note), time.perf_counter()
-        if done < total and now - self._last.setdefault(stage, now) < SECONDS_BETWEEN_LINES:
+        waited = now - self._last.setdefault(stage, now)
+        if stage in self._finished or (done < total and waited < SECONDS_BETWEEN_LINES):
             return
-        if self._last.get(stage) != float("inf"):
-            stderr().print(Text(f"{stage:<11} {done:,}/{total:,} tokens · {shown}"), soft_wrap=True)
-        self._last[stage] = float("inf") if done >= total else now
+        stderr().print(Text(f"{stage:<8} {done:,}/{total:,} tokens · {shown}"), soft_wrap=True)
+        self._last[stage] = now
+        if done >= total:
+            self._finished.add(stage)

@@ -29,8 +29,8 @@ def figures(summary: Mapping[str, Any]) -> Table:
         summary: of a run: `before`, `after`, `change`.
     """
     before, after, change = summary["before"], summary["after"], summary["change"]
-    components = [name for name in summary["reward"]["components"] if name in before]
-    rows = [("reward", "reward (paid)", "")] + [(name, f"  {name}", "") for name in components]
+    components = summary["reward"]["components"]
+    rows = [("reward", "reward (paid)", "")] + [(f"reward/{name}", f"  {name}", "") for name in components]
     rows += [(name, *label) for name, label in LABELS.items() if name in before and name not in components]
     table = Table.grid(padding=(0, 3), pad_edge=False)
     table.add_column(no_wrap=True)

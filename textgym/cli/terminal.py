@@ -5,7 +5,7 @@ import logging
 import re
 import sys
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
@@ -54,6 +54,18 @@ def stderr() -> "Console":
 def complain(message: str) -> None:
     """Writes `error: ...` to stderr."""
     print(f"error: {visible(message, keep=chr(10))}", file=sys.stderr, flush=True)
+
+
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Writes `warning: ...` to stderr, for `warnings.showwarning`: where it was raised says nothing to a user."""
+    print(f"warning: {visible(str(message), keep=chr(10))}", file=sys.stderr, flush=True)
 
 
 def to_json(value: Any, indent: int | None = None) -> bytes:

@@ -22,14 +22,14 @@ from textgym.envs.dynamics import Rules, StopRule
 from textgym.errors import TaskError, UnknownNameError
 from textgym.scorers.spec import DEFAULT_REWARD
 from textgym.text.corpora import Corpus, CorpusSource, open_corpus
-from textgym.text.prompts import OnLongPrompt, PromptSet, build_prompts
+from textgym.text.prompts import OnLongPrompt, PromptSet, build_prompts, split_documents
 from textgym.text.store import ArrayStore, default_cache_dir, pack_texts, unpack_texts
 from textgym.text.tokenizers import KINDS, load_tokenizer, tokenizer_from_json, tokenizer_to_json, train_tokenizer
 from textgym.types import Arrays, Constraint, ScoringContext, TextBatch, Tokenizer
 
 DEFAULT_TASK = "docstrings"
 SPLITS = ("train", "heldout")
-_FORMAT = 1
+_FORMAT = 2
 """Raised when the same corpus and settings give other arrays than before."""
 
 
@@ -93,9 +93,9 @@ class TaskSettings:
     corpus: str | Path | None = None
     field: str | None = None
     tokenizer: str = "auto"
-    vocab_size: int = 2048
+    vocab_size: int | None = None
     max_new_tokens: int = 64
-    max_prompt_tokens: int = 16
+    max_prompt_tokens: int = 32
     on_long_prompt: str = "skip"
     cache_dir: str | Path | None = None
 
@@ -103,6 +103,8 @@ class TaskSettings:
         """Raises TaskError for a setting outside what is allowed."""
         for name in ("vocab_size", "max_new_tokens", "max_prompt_tokens"):
             value = getattr(self, name)
+            if name == "vocab_size" and value is None:
+                continue
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
                 raise TaskError(f"{name}={value!r}: an integer of at least 1 is needed")
         if self.on_long_prompt not in get_args(OnLongPrompt):
@@ -156,9 +158,9 @@ def make_task(
     corpus: str | Path | None = None,
     field: str | None = None,
     tokenizer: str = "auto",
-    vocab_size: int = 2048,
+    vocab_size: int | None = None,
     max_new_tokens: int = 64,
-    max_prompt_tokens: int = 16,
+    max_prompt_tokens: int = 32,
     on_long_prompt: str = "skip",
     cache_dir: str | Path | None = None,
 ) -> Task:
@@ -169,7 +171,7 @@ def make_task(
         corpus: file to make a task from: text, CSV, JSON or JSONL.
         field: column or field of a CSV, JSON or JSONL corpus.
         tokenizer: "auto", "char", "word", "bpe", or a tokenizer.json.
-        vocab_size: V at most, for tokenizers that are trained.
+        vocab_size: V at most, for tokenizers that are trained; None for 2,048 (bpe), 4,096 (word) or 8,192 (char).
         max_new_tokens: budget of a completion, EOS included.
         max_prompt_tokens: longest prompt.
         on_long_prompt: what becomes of longer ones: "skip", "truncate" or "error".
@@ -258,7 +260,8 @@ def _trained_tokenizer(
     store: ArrayStore, key: str, settings: TaskSettings, corpus: Callable[[], Corpus], name: str
 ) -> Tokenizer:
     def train() -> Arrays:
-        tokenizer = train_tokenizer(settings.tokenizer, corpus().documents, settings.vocab_size)
+        documents, split = corpus().documents, split_documents(corpus())
+        tokenizer = train_tokenizer(settings.tokenizer, [documents[i] for i in split["train"]], settings.vocab_size)
         return pack_texts([tokenizer_to_json(tokenizer)])
 
     return tokenizer_from_json(unpack_texts(store.fetch("tokenizer", key, train, f"training a tokenizer on {name}"))[0])

@@ -44,7 +44,7 @@ class TextGenVectorEnv(VectorEnv[Observations, Int64[np.ndarray, " B"], np.ndarr
         corpus: file to make a task from, in place of `task`.
         field: column or field of a CSV, JSON or JSONL corpus.
         tokenizer: "auto", "char", "word", "bpe", or a tokenizer.json.
-        vocab_size: V at most, for tokenizers that are trained.
+        vocab_size: V at most, for tokenizers that are trained; None for 2,048 (bpe), 4,096 (word) or 8,192 (char).
         max_new_tokens: budget of a completion, EOS included.
         max_prompt_tokens: longest prompt.
         on_long_prompt: "skip", "truncate" or "error".
@@ -68,9 +68,9 @@ class TextGenVectorEnv(VectorEnv[Observations, Int64[np.ndarray, " B"], np.ndarr
         corpus: str | None = None,
         field: str | None = None,
         tokenizer: str = "auto",
-        vocab_size: int = 2048,
+        vocab_size: int | None = None,
         max_new_tokens: int = 64,
-        max_prompt_tokens: int = 16,
+        max_prompt_tokens: int = 32,
         on_long_prompt: str = "skip",
         split: str = "train",
         reward: Any = None,

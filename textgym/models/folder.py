@@ -52,7 +52,9 @@ def peek(folder: Path | str) -> dict[str, Any]:
         )
     for key, kind in _KEYS.items():
         if not isinstance(config.get(key), kind):
-            raise CheckpointError(f"{path} is damaged: {key!r} is {config.get(key)!r}, it should be of type {kind.__name__}")
+            raise CheckpointError(
+                f"{path} is damaged: {key!r} is {config.get(key)!r}, it should be of type {kind.__name__}"
+            )
     checked: dict[str, Any] = config
     return checked
 

@@ -22,7 +22,7 @@ class TrainConfig:
         corpus: a text, CSV, JSON or JSON Lines file, or a folder of text files.
         field: its column or field.
         tokenizer: "auto", "char", "word", "bpe" or a tokenizer file.
-        vocab_size: most tokens a trained tokenizer may have.
+        vocab_size: most tokens a trained tokenizer may have; None for what suits its kind.
         max_new_tokens: the budget of a completion.
         max_prompt_tokens: the longest prompt.
         reward: a reward expression or `file.py:function`; None is the task's default.
@@ -43,9 +43,9 @@ class TrainConfig:
     corpus: str | None = None
     field: str | None = None
     tokenizer: str = "auto"
-    vocab_size: int = 2048
+    vocab_size: int | None = None
     max_new_tokens: int = 64
-    max_prompt_tokens: int = 16
+    max_prompt_tokens: int = 32
     reward: str | None = None
     agent: str = "ppo"
     model: str | None = None

@@ -28,7 +28,7 @@ class Evaluation:
     Attributes:
         prompts: N texts.
         completions: N texts.
-        values: by name, one value a completion (N,): reward, components, kl, length, ended, repetition, distinct.
+        values: by name, one value a completion (N,): reward, reward/<component>, kl, length, ended, repetition, distinct.
         perplexity: of the held-out references under the model, per token.
     """
 
@@ -78,9 +78,9 @@ def evaluate(
     references = [[prompts.reference_text(int(i), tokenizer)] for i in chosen]
     batch = TextBatch(ids, made.ids, tokenizer, references)
     scores = reward.score(batch)
-    values = {"reward": scores.values, **scores.components}
+    values = {"reward": scores.values} | {f"reward/{name}": column for name, column in scores.components.items()}
     for name in ALWAYS:
-        values.setdefault(name, parse(name).bind(task.context).score(batch).values)
+        values[name] = parse(name).bind(task.context).score(batch).values
     values["kl"] = sequence_kl(model, reference, ids, made.ids, tokenizer.sep_id)
     values["length"] = np.array([len(row) for row in batch.content], np.float64)
     values["ended"] = np.array([len(row) > 0 and row[-1] == tokenizer.eos_id for row in made.ids], np.float64)

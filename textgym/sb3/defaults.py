@@ -28,7 +28,7 @@ PPO_DEFAULTS: dict[str, Any] = {
     "learning_rate": 1e-4,  # a third of the default: the weights are good already
     "clip_range": 0.2,  # PPO's own (Schulman et al. 2017, section 6.1)
     "ent_coef": 0.0,  # a language model has entropy to spare; a bonus only makes noise
-    "vf_coef": 0.1,  # actor and critic share the trunk: keep the critic's share of the gradient small
+    "vf_coef": 0.5,  # PPO's own: the critic does not train the trunk (see `value_head`)
     "max_grad_norm": 1.0,  # usual for Transformers
     "rollout_buffer_class": EpisodeRolloutBuffer,  # one causal pass an episode, observations stored once
 }

@@ -14,22 +14,24 @@ from jaxtyping import Float, Int
 from stable_baselines3.common.distributions import CategoricalDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from textgym.errors import CheckpointError, SpaceError
 from textgym.models.checkpoint import SIZES, load_checkpoint
 from textgym.models.likelihood import logprob_and_entropy
+from textgym.models.sampling import draw
 from textgym.models.transformer import Transformer, TransformerConfig
 from textgym.sb3.prefix_cache import PrefixCache
 from textgym.sb3.segments import Segments
+from textgym.sb3.value_head import ValueHead
 
 RESERVED = (0, 1)
 """<unk> and the separator: no text, so a policy made from an architecture never says them."""
 
 
 class TransformerPolicy(ActorCriticPolicy):
-    """Actor and critic on one Transformer: its next-token distribution, and a linear value head.
+    """Actor and critic on one Transformer: its next-token distribution, and a `ValueHead` on its hidden states.
 
     Args:
         observation_space: Box (L,) of token ids, padded with -1.
@@ -107,9 +109,7 @@ class TransformerPolicy(ActorCriticPolicy):
 
     def _adopt(self, transformer: Transformer, learning_rate: float) -> None:
         self.transformer = transformer
-        self.value_head = nn.Linear(transformer.config.n_embd, 1)
-        nn.init.zeros_(self.value_head.weight)
-        nn.init.zeros_(self.value_head.bias)
+        self.value_head = ValueHead(transformer.config.n_embd)
         self.clear_caches()
         options = {"fused": True, **self.optimizer_kwargs} if self._fusable() else self.optimizer_kwargs
         self.optimizer = self.optimizer_class(self.parameters(), lr=learning_rate, **options)  # type: ignore[call-arg]
@@ -122,9 +122,8 @@ class TransformerPolicy(ActorCriticPolicy):
     def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """One action a row: (actions (B,), values (B, 1), log-probabilities (B,))."""
         hidden = self._hidden(obs, self._rollout_cache)
-        logp = torch.log_softmax(self.transformer.logits(hidden), -1)
-        actions = logp.argmax(-1) if deterministic else torch.multinomial(logp.exp(), 1)[:, 0]
-        return actions, self.value_head(hidden), logp.gather(1, actions[:, None])[:, 0]
+        actions, logp = _choose(self.transformer.logits(hidden), deterministic)
+        return actions, self.value_head(hidden), logp
 
     def evaluate_actions(  # type: ignore[override]
         self, obs: Tensor | Segments, actions: Int[Tensor, " N"]
@@ -148,8 +147,7 @@ class TransformerPolicy(ActorCriticPolicy):
         return values
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
-        logits = self.transformer.logits(self._hidden(observation, self._predict_cache))
-        return logits.argmax(-1) if deterministic else torch.multinomial(logits.softmax(-1), 1)[:, 0]
+        return _choose(self.transformer.logits(self._hidden(observation, self._predict_cache)), deterministic)[0]
 
     # Hidden states ----------------------------------------------------------------------------------------------
 
@@ -221,6 +219,14 @@ class TransformerPolicy(ActorCriticPolicy):
             "optimizer_class": self.optimizer_class,
             "optimizer_kwargs": self.optimizer_kwargs,
         }
+
+
+def _choose(logits: Float[Tensor, "B V"], deterministic: bool) -> tuple[Int[Tensor, " B"], Float[Tensor, " B"]]:
+    """Actions and their log-probabilities; one uniform number a row, which is ten times cheaper than multinomial."""
+    if deterministic:
+        actions = logits.argmax(-1)
+        return actions, logits.log_softmax(-1).gather(1, actions[:, None])[:, 0]
+    return draw(logits, torch.rand(len(logits), dtype=torch.float64, device=logits.device))
 
 
 def _holds_tokens(space: spaces.Space[Any]) -> bool:

@@ -165,7 +165,7 @@ def make_sb3_env(
         corpus: file to make a task from.
         field: column or field of that file.
         tokenizer: "auto", "char", "word", "bpe", or a tokenizer.json.
-        vocab_size: V at most, for tokenizers that are trained.
+        vocab_size: V at most, for tokenizers that are trained; None for 2,048 (bpe), 4,096 (word) or 8,192 (char).
         max_new_tokens: budget of a completion, EOS included.
         max_prompt_tokens: longest prompt.
         on_long_prompt: "skip", "truncate" or "error".

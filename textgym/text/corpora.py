@@ -76,43 +76,43 @@ class CorpusSource:
         """
         if not self.files:
             documents = read_docstrings()
-        elif len(self.files) > 1:
-            documents = [_text(path).strip() for path in self.files]
-        else:
+        elif len(self.files) == 1:
             documents = _documents(self.files[0], self.field)
+        else:
+            documents = [text for path in self.files for text in self._share(path)]
         documents = [document for document in documents if document and not document.isspace()]
         if not documents:
             where = self.files[0] if len(self.files) == 1 else f"every file of {self.name}"
             raise CorpusError(f"{where} is empty or blank: a corpus needs text")
         return Corpus(self.name, tuple(documents))
 
+    def _share(self, path: Path) -> list[str]:
+        """What one of several files gives: plain text is one document, records are one each."""
+        return [_text(path).strip()] if path.suffix.lower() == ".txt" else _documents(path, self.field)
+
 
 def open_corpus(name_or_path: str | Path, field: str | None = None) -> CorpusSource:
     """Names a corpus without reading it.
 
     Args:
-        name_or_path: "docstrings"; or a .txt, .csv, .tsv, .json or .jsonl file; or a folder, each .txt file of which
-            is one document (a single one is read as that file). A .txt file's documents are blocks between blank lines
-            (runs of about 20 lines or sentences where there is one block only).
+        name_or_path: "docstrings"; or a .txt, .csv, .tsv, .json or .jsonl file; or a folder, or a pattern such as
+            "poems/*.json", for all such files of one kind. A .txt file's documents are blocks between blank lines
+            (runs of about 20 lines or sentences where there is one block only); of several .txt files each is one.
         field: the column (csv, tsv) or key (json, jsonl) that holds the text; may be left out where only one is
             text-like. Rows in sequence with the same `document_id` or `doc_id` form one document; without such a
             column each row is one.
 
     Raises:
         UnknownNameError: neither a built-in corpus nor a path.
-        CorpusError: no such file, a format that is not read, a folder without .txt files, a field that does not apply.
+        CorpusError: no such file, a format that is not read, a folder without such files or with several kinds, a field that does not apply.
     """
     name, path = str(name_or_path), Path(name_or_path).expanduser()
     if name in BUILT_IN:
         if field is not None:
             raise CorpusError(f"the corpus {name!r} has no fields; leave out field={field!r}")
         return CorpusSource(name)
-    if path.is_dir():
-        files = tuple(sorted(path.glob("*.txt")))
-        if not files:
-            raise CorpusError(f"the folder {path} holds no .txt file; name one file, or put one .txt a document there")
-        _check_no_field(path, field)
-        return CorpusSource(path.resolve().name, files)
+    if path.is_dir() or any(mark in path.name for mark in "*?["):
+        return CorpusSource(path.name if path.name else path.resolve().name, _several(path, field), field)
     if not path.exists():
         if path.suffix or len(path.parts) > 1:
             raise CorpusError(f"there is no file {path}. Built in: {', '.join(BUILT_IN)}")
@@ -124,6 +124,20 @@ def open_corpus(name_or_path: str | Path, field: str | None = None) -> CorpusSou
     if path.suffix.lower() == ".txt":
         _check_no_field(path, field)
     return CorpusSource(path.name, (path,), field)
+
+
+def _several(path: Path, field: str | None) -> tuple[Path, ...]:
+    """The files of a folder or pattern that can be read; they must be of one kind."""
+    found = path.glob("*") if path.is_dir() else path.parent.glob(path.name)
+    files = tuple(sorted(file for file in found if file.suffix.lower() in FORMATS and file.is_file()))
+    kinds = sorted({file.suffix.lower() for file in files})
+    if not files:
+        raise CorpusError(f"{path} holds no file that can be read ({', '.join(FORMATS)})")
+    if len(kinds) > 1:
+        raise CorpusError(f"{path} holds {' and '.join(kinds)} files: name one kind, e.g. {path / ('*' + kinds[0])}")
+    if kinds == [".txt"]:
+        _check_no_field(path, field)
+    return files
 
 
 def _check_no_field(path: Path, field: str | None) -> None:

@@ -158,7 +158,7 @@ def build_prompts(
         if not len(sets[name]):
             raise CorpusError(
                 f"every {name} prompt of {corpus.name} is longer than max_prompt_tokens={max_prompt_tokens} and was "
-                'skipped: raise it, lower prompt_words, or use on_long_prompt="truncate"'
+                'skipped: raise it, or use on_long_prompt="truncate"'
             )
     return sets
 
@@ -180,8 +180,8 @@ def split_documents(corpus: Corpus, *, prompt_words: int = PROMPT_WORDS) -> dict
         found = f"{sum(map(len, corpus.documents)):,} characters in {len(corpus.documents)} documents"
         raise CorpusError(
             f"the corpus {corpus.name} is shorter than one training and one held-out prompt: it has {found}, of which "
-            f"{len(ranked)} distinct ones hold more than {prompt_words} words. Two are needed: give more text, "
-            "separate documents by blank lines, or lower prompt_words"
+            f"{len(ranked)} distinct ones hold more than {prompt_words} words. Two are needed: give more text "
+            "or separate documents by blank lines"
         )
     heldout = set(ranked[: max(1, round(HELDOUT_SHARE * len(ranked)))])
     return {
@@ -263,7 +263,7 @@ class _Table:
             text = tokenizer.decode(self.opening[self.begin[worst] : self.cut[worst]])
             raise TaskError(
                 f"{int(long.sum())} of {len(long)} prompts of {name} have more than max_prompt_tokens={limit} tokens; "
-                f"the longest has {int(lengths[worst])}: {text[:60]!r}. Raise the limit, lower prompt_words, or use "
+                f"the longest has {int(lengths[worst])}: {text[:60]!r}. Raise the limit, or use "
                 'on_long_prompt="truncate" or "skip"'
             )
         cut = np.minimum(self.cut, self.begin[:-1] + limit)

@@ -15,6 +15,7 @@ from textgym.text.store import write_atomic
 __all__ = [
     "KINDS",
     "RESERVED",
+    "VOCAB_SIZES",
     "BPETokenizer",
     "CharTokenizer",
     "ReservedIds",
@@ -34,16 +35,20 @@ _TRAINERS: Final[dict[str, Callable[[Sequence[str], int], ReservedIds]]] = {
 KINDS = ("auto", *_TRAINERS)
 """What `train_tokenizer` takes as kind."""
 
+VOCAB_SIZES = {"bpe": 2048, "char": 8192, "word": 4096}
+"""The default V of each kind: small for a small model's sake, but room for the characters of Chinese."""
+
 _VERSION = 1
 
 
-def train_tokenizer(kind: str, texts: Sequence[str], vocab_size: int) -> ReservedIds:
+def train_tokenizer(kind: str, texts: Sequence[str], vocab_size: int | None = None) -> ReservedIds:
     """Learns a vocabulary; the same texts give the same ids, on every machine and in any order of the texts.
 
     Args:
         kind: "char", "word", "bpe", or "auto": "char" where most characters are Chinese or Japanese, else "bpe".
         texts: what to learn from.
-        vocab_size: the largest V, the 3 reserved ids included; V comes out smaller where the texts hold less.
+        vocab_size: the largest V, the 3 reserved ids included; V comes out smaller where the texts hold less. None
+            takes what suits the kind, `VOCAB_SIZES`.
 
     Raises:
         UnknownNameError: no such kind.
@@ -55,7 +60,7 @@ def train_tokenizer(kind: str, texts: Sequence[str], vocab_size: int) -> Reserve
         raise TokenizerError(f"a {kind} tokenizer cannot be trained on {len(texts)} texts without a single character")
     if kind == "auto":
         kind = "char" if cjk_share("".join(texts)) > 0.5 else "bpe"
-    return _TRAINERS[kind](texts, vocab_size)
+    return _TRAINERS[kind](texts, VOCAB_SIZES[kind] if vocab_size is None else vocab_size)
 
 
 def tokenizer_to_json(tokenizer: ReservedIds) -> str:
