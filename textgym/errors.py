@@ -48,7 +48,7 @@ class ScorerError(TextGymError, ValueError):
     """A scorer that is built or bound wrongly: a parameter out of range, a missing language model."""
 
 
-class ScoringFailure(TextGymError, RuntimeError):
+class ScoringFailure(TextGymError, RuntimeError):  # noqa: N818 - a failure of the scorer, not of the caller
     """A scorer that raised, or returned NaN, infinity or the wrong shape, while a text was scored."""
 
 

@@ -10,9 +10,9 @@ import torch
 import typer
 from rich.console import Console
 from rich.table import Table
-
 from textgym.benchmarks.speed import measure
 from textgym.benchmarks.speed.setting import Setting
+
 from textgym.runs.config import versions
 
 UNITS = ("tokens_per_second", "rollout_tokens_per_second", "training_tokens_per_second", "transitions_per_cpu_second")

@@ -8,9 +8,9 @@ import gymnasium as gym
 import numpy as np
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
-
 from textgym.benchmarks.speed.obvious import PaddedTransformer
 from textgym.benchmarks.speed.setting import Setting
+
 from textgym.sb3 import PPO_DEFAULTS, TransformerPolicy, make_sb3_env
 
 

@@ -73,7 +73,7 @@ def new_model(size: str, *, vocab_size: int, context: int, banned: tuple[int, ..
 
 
 def save_checkpoint(
-    folder: Path | str, model: Transformer, tokenizer: ReservedIds, metadata: dict[str, Any] | None = None
+    folder: Path | str, model: Transformer, tokenizer: Tokenizer, metadata: dict[str, Any] | None = None
 ) -> None:
     """Saves a model with its tokenizer; what stood there is replaced.
 

@@ -51,7 +51,7 @@ class TrainConfig:
     model: str | None = None
     model_size: str = "small"
     pretrain_tokens: int = 1_500_000
-    steps: int = 200_000
+    steps: int = 150_000
     envs: int = 64
     kl: float = 0.05
     learning_rate: float | None = None

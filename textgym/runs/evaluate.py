@@ -28,7 +28,8 @@ class Evaluation:
     Attributes:
         prompts: N texts.
         completions: N texts.
-        values: by name, one value a completion (N,): reward, reward/<component>, kl, length, ended, repetition, distinct.
+        values: by name, one value a completion (N,): reward, reward/<component>, kl, length, ended, repetition,
+            distinct.
         perplexity: of the held-out references under the model, per token.
     """
 

@@ -20,7 +20,7 @@ from textgym.errors import CheckpointError, SpaceError
 from textgym.models.checkpoint import load_checkpoint
 from textgym.models.likelihood import logprob_and_entropy
 from textgym.models.transformer import Transformer
-from textgym.sb3.segments import Segments
+from textgym.sb3.segments import Segments, hidden_states
 
 REFERENCE_TOKENS = 4096
 """How many steps the reference model scores in one pass."""
@@ -183,8 +183,7 @@ class EpisodeRolloutBuffer(RolloutBuffer):
         logprobs = np.zeros_like(self.log_probs)
         for indices in self._batches(np.arange(self.n_segments), REFERENCE_TOKENS):
             segments = self.segments(indices)
-            longest = int((segments.first + segments.steps).max()) - 1
-            hidden = self.reference(segments.tokens[:, :longest])[segments.row, segments.position]
+            hidden = hidden_states(self.reference, segments)
             logp, _ = logprob_and_entropy(self.reference.logits(hidden), segments.actions)
             logprobs[self._steps(indices)] = logp.cpu().numpy()
         return logprobs

@@ -17,7 +17,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from textgym.models.likelihood import kl_divergence, logprob_and_entropy
 from textgym.models.transformer import Transformer
 from textgym.sb3.defaults import TextGymWarning, attribute_of, check_settings
-from textgym.sb3.segments import Segments
+from textgym.sb3.segments import Segments, hidden_states
 from textgym.scorers.base import Scorer
 from textgym.scorers.ngrams import Distinct, Repetition
 from textgym.types import TextBatch, Tokenizer
@@ -155,8 +155,7 @@ def entropy_and_kl(policy: Transformer, reference: Transformer, texts: Segments)
     Exact in each state. The mean of the second over texts that the policy has written estimates the KL between the two
     distributions over texts (Amini et al. 2025).
     """
-    longest = int((texts.first + texts.steps).max()) - 1  # the last token is an output, never an input
-    ours, theirs = (net(texts.tokens[:, :longest])[texts.row, texts.position] for net in (policy, reference))
+    ours, theirs = hidden_states(policy, texts), hidden_states(reference, texts)
     entropy, kl = 0.0, 0.0
     for i in range(0, len(ours), CHUNK):
         logits = policy.logits(ours[i : i + CHUNK])

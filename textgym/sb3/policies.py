@@ -23,7 +23,7 @@ from textgym.models.likelihood import logprob_and_entropy
 from textgym.models.sampling import draw
 from textgym.models.transformer import Transformer, TransformerConfig
 from textgym.sb3.prefix_cache import PrefixCache
-from textgym.sb3.segments import Segments
+from textgym.sb3.segments import Segments, hidden_states
 from textgym.sb3.value_head import ValueHead
 
 RESERVED = (0, 1)
@@ -155,9 +155,7 @@ class TransformerPolicy(ActorCriticPolicy):
         if self._missing is not None:
             raise self._missing
         if isinstance(obs, Segments):
-            longest = int((obs.first + obs.steps).max()) - 1  # the last action is an output, never an input
-            hidden: Tensor = self.transformer(obs.tokens[:, :longest])
-            return hidden[obs.row, obs.position]
+            return hidden_states(self.transformer, obs)
         tokens = obs.long()
         lengths = (tokens >= 0).sum(1)
         if int(lengths.min()) < 1:

@@ -9,8 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
+
+from textgym.models.transformer import Transformer
+
+GROUPS = 4
+"""Into how many groups of like length segments are parted, so that little of a pass is padding."""
 
 
 @dataclass(frozen=True)
@@ -47,3 +52,19 @@ class Segments:
     def actions(self) -> Int[Tensor, " N"]:
         """The token chosen in each step."""
         return self.tokens[self.row, self.position + 1]
+
+
+def hidden_states(transformer: Transformer, segments: Segments) -> Float[Tensor, "N C"]:
+    """The hidden state that chose the action of each step, in the order of the steps; with gradient.
+
+    Segments of like length share a pass: where texts end early, most of one padded pass would be padding.
+    """
+    lengths = segments.first + segments.steps - 1  # the last action is an output, never an input
+    before = torch.cumsum(segments.steps, 0) - segments.steps
+    states, places = [], []
+    for rows in lengths.argsort().tensor_split(min(GROUPS, len(lengths))):
+        group = Segments(segments.tokens[rows], segments.first[rows], segments.steps[rows])
+        hidden = transformer(group.tokens[:, : int(lengths[rows].max())])
+        states.append(hidden[group.row, group.position])
+        places.append(before[rows][group.row] + group.step)
+    return torch.cat(states)[torch.cat(places).argsort()]

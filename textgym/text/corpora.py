@@ -104,7 +104,8 @@ def open_corpus(name_or_path: str | Path, field: str | None = None) -> CorpusSou
 
     Raises:
         UnknownNameError: neither a built-in corpus nor a path.
-        CorpusError: no such file, a format that is not read, a folder without such files or with several kinds, a field that does not apply.
+        CorpusError: no such file, a format that is not read, a folder without such files or with several kinds, a
+            field that does not apply.
     """
     name, path = str(name_or_path), Path(name_or_path).expanduser()
     if name in BUILT_IN:

@@ -11,6 +11,7 @@ from textgym.text.pieces import CharTokenizer, WordTokenizer, train_char, train_
 from textgym.text.reserved import RESERVED, ReservedIds, canonical_json
 from textgym.text.sentences import cjk_share
 from textgym.text.store import write_atomic
+from textgym.types import Tokenizer
 
 __all__ = [
     "KINDS",
@@ -63,8 +64,16 @@ def train_tokenizer(kind: str, texts: Sequence[str], vocab_size: int | None = No
     return _TRAINERS[kind](texts, VOCAB_SIZES[kind] if vocab_size is None else vocab_size)
 
 
-def tokenizer_to_json(tokenizer: ReservedIds) -> str:
-    """The tokenizer as one JSON object; equal tokenizers give equal text."""
+def tokenizer_to_json(tokenizer: Tokenizer) -> str:
+    """The tokenizer as one JSON object; equal tokenizers give equal text.
+
+    Raises:
+        TokenizerError: it is not one of this package's kinds.
+    """
+    if not isinstance(tokenizer, ReservedIds):
+        raise TokenizerError(
+            f"{type(tokenizer).__name__} has no file form; those that have one: {', '.join(_TRAINERS)}"
+        )
     head = {"textgym": "tokenizer", "version": _VERSION, "kind": tokenizer.kind}
     return canonical_json({**head, **tokenizer.content()})
 
@@ -95,7 +104,7 @@ def tokenizer_from_json(text: str) -> ReservedIds:
     raise TokenizerError(f"its kind is {kind!r}; known: {', '.join(_TRAINERS)}")
 
 
-def save_tokenizer(tokenizer: ReservedIds, path: str | Path) -> None:
+def save_tokenizer(tokenizer: Tokenizer, path: str | Path) -> None:
     """Writes the tokenizer as a JSON file, whole or not at all."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
