@@ -23,7 +23,7 @@ def run(tiny_corpus, tmp_path_factory):
 
 def test_train_saves_a_summary_with_everything_that_decided_it(run, tiny_corpus):
     assert {"config", "versions", "corpus_hash", "before", "after", "tokens", "seconds"} <= run.summary.keys()
-    assert {"reward", "fluency", "repetition", "kl", "perplexity"} <= run.summary["before"].keys()
+    assert {"reward", "reward/fluency", "repetition", "kl", "perplexity"} <= run.summary["before"].keys()
     assert run.summary["before"].keys() == run.summary["after"].keys()
     assert run.summary["before"]["kl"] == pytest.approx(0, abs=1e-6)
     assert run.summary["config"]["corpus"] == str(tiny_corpus) and run.summary["config"]["steps"] == 2000
