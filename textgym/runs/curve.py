@@ -9,8 +9,13 @@ from matplotlib.figure import Figure
 
 from textgym.text.store import write_atomic
 
-PANELS = (("reward/", "reward"), ("kl/", "KL to the starting model (nats)"), ("rollout/", "texts"))
-"""Prefix of the logged names, and the title of the panel they share."""
+PANELS = (
+    ("reward and its components", "reward/"),
+    ("KL to the starting model (nats a text)", "kl/reference"),
+    ("shares", "rollout/distinct_2", "rollout/eos_rate", "rollout/rep_4"),
+    ("tokens a text", "rollout/length"),
+)
+"""Title of each panel, and the names, or beginnings of names, of the figures it shows."""
 
 
 def draw_curve(metrics: Path, target: Path) -> None:
@@ -23,16 +28,17 @@ def draw_curve(metrics: Path, target: Path) -> None:
     rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines() if line]
     if not rows:
         return
-    names = {key for row in rows for key in row}
-    panels = [(prefix, title) for prefix, title in PANELS if any(name.startswith(prefix) for name in names)]
-    figure = Figure(figsize=(4.6 * len(panels), 3.4), layout="constrained")
+    logged = sorted({key for row in rows for key in row})
+    shown = [(title, [name for name in logged if name.startswith(tuple(parts))]) for title, *parts in PANELS]
+    shown = [(title, names) for title, names in shown if names]
+    figure = Figure(figsize=(4.2 * len(shown), 3.4), layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, (prefix, title) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        for name in sorted(name for name in names if name.startswith(prefix)):
-            points = [(row["tokens/total"], row[name]) for row in rows if row.get(name) is not None]
+    for axes, (title, names) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+        for name in names:
+            points = [(row["tokens/total"] / 1000, row[name]) for row in rows if row.get(name) is not None]
             bold = name == "reward/paid"
-            axes.plot(*zip(*points, strict=True), label=name.removeprefix(prefix), linewidth=2.4 if bold else 1.2)
-        axes.set(title=title, xlabel="tokens generated")
+            axes.plot(*zip(*points, strict=True), label=name.partition("/")[2], linewidth=2.4 if bold else 1.2)
+        axes.set(title=title, xlabel="thousand tokens generated")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=7, frameon=False)
     picture = io.BytesIO()
