@@ -27,6 +27,7 @@ def reference(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.filterwarnings("ignore:rich is experimental")  # tqdm's, of the progress bar that the example asks for
 @pytest.mark.parametrize("block", BLOCKS)
 def test_the_examples_run(block, reference, monkeypatch):
     monkeypatch.chdir(reference.parents[2])

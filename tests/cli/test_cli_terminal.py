@@ -8,12 +8,26 @@ from textgym.cli.terminal import to_json, visible
 
 SUMMARY = {
     "reward": {"components": ["fluency", "[red]mine"]},
-    "before": {"reward": 0.02, "fluency": -3.5, "[red]mine": 0.0, "kl": 0.0, "length": 60.0, "perplexity": 1200.0},
-    "after": {"reward": 1.84, "fluency": -2.5, "[red]mine": 1.0, "kl": 6.2, "length": 50.5, "perplexity": 1300.0},
+    "before": {
+        "reward": 0.02,
+        "reward/fluency": -3.5,
+        "reward/[red]mine": 0.0,
+        "kl": 0.0,
+        "length": 60.0,
+        "perplexity": 1200.0,
+    },
+    "after": {
+        "reward": 1.84,
+        "reward/fluency": -2.5,
+        "reward/[red]mine": 1.0,
+        "kl": 6.2,
+        "length": 50.5,
+        "perplexity": 1300.0,
+    },
     "change": {
         "reward": {"mean": 1.82, "low": 1.71, "high": 1.93},
-        "fluency": {"mean": 1.0, "low": 0.9, "high": 1.1},
-        "[red]mine": {"mean": 1.0, "low": 1.0, "high": 1.0},
+        "reward/fluency": {"mean": 1.0, "low": 0.9, "high": 1.1},
+        "reward/[red]mine": {"mean": 1.0, "low": 1.0, "high": 1.0},
         "kl": {"mean": 6.2, "low": 6.0, "high": 6.4},
         "length": {"mean": -9.5, "low": -11.0, "high": -8.0},
     },
@@ -60,6 +74,8 @@ def test_the_figures_say_before_after_and_change_with_its_interval():
 
 def test_a_component_called_length_stands_among_the_components():
     summary = {**SUMMARY, "reward": {"components": ["length"]}}
+    for when in ("before", "after"):
+        summary[when] = {**SUMMARY[when], "reward/length": 7.0}
     assert printed(figures(summary)).splitlines()[2].startswith("  length")
 
 

@@ -30,7 +30,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _OPERATORS = {"+": Sum, "-": Difference, "*": Product}
-_UNESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
+_UNESCAPED = {"n": "\n", "r": "\r", "t": "\t", "f": "\f", "v": "\v"}
 _CATALOGUE_HINT = "All scorers: textgym list scorers"
 
 

@@ -96,7 +96,7 @@ def show(value: object, full: bool = False) -> str:
     return repr(value)
 
 
-_ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
+_ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f", "\v": "\\v"})
 
 
 def _quote(text: str) -> str:
