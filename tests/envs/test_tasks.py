@@ -224,3 +224,9 @@ def test_an_environment_of_a_corpus_plays(story):
     env = TextGenEnv(corpus=str(story), reward=IdSum())
     env.reset(seed=0)
     assert env.step(2)[2]
+
+
+def test_the_hash_of_a_corpus_does_not_depend_on_what_is_made_of_it(story):
+    first, second = make_task(corpus=story), make_task(corpus=story, tokenizer="word", max_new_tokens=9)
+    assert first.corpus_hash == second.corpus_hash != ""
+    assert first.signature != second.signature

@@ -49,6 +49,7 @@ class Task:
         source: where the text came from.
         constraint: which tokens may come next; None forbids only <unk> and the separator.
         stop_rule: ends a text beside EOS and budget; None for no such rule.
+        corpus_hash: of the text alone, whatever the settings; empty where there is no corpus.
         success: (B,) which episodes count as solved, for `info["is_success"]`; None where there is no such thing.
     """
 
@@ -63,6 +64,7 @@ class Task:
     source: str
     constraint: Constraint | None = None
     stop_rule: StopRule | None = None
+    corpus_hash: str = ""
     success: Callable[[TextBatch], Bool[np.ndarray, " B"]] | None = None
 
     def __deepcopy__(self, memo: object) -> "Task":
@@ -243,6 +245,7 @@ def _task_of_corpus(settings: TaskSettings, source: CorpusSource) -> Task:
             TaskContext(source.name, tokenizer, sets, signature, store),
             signature,
             str(settings.corpus or source.name),
+            corpus_hash=source.fingerprint,
         )
     return _tasks[signature, settings.folder]
 

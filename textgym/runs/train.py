@@ -141,7 +141,7 @@ def pretrained_model(config: TrainConfig, task: Task, folder: Path, progress: Pr
         banned=banned,
         seed=config.seed,
     ).to(config.device)
-    metadata: dict[str, Any] = {"task": task.name, "corpus": task.signature, "size": config.model_size}
+    metadata: dict[str, Any] = {"task": task.name, "corpus": task.corpus_hash, "size": config.model_size}
     try:
         report = fit(
             model,
@@ -177,7 +177,8 @@ def _learn(agent: BaseAlgorithm, config: TrainConfig, out: Path, task: Task, pro
         stopped = True
         raise
     finally:
-        metadata = {"task": task.name, "corpus": task.signature, "tokens": agent.num_timesteps, "interrupted": stopped}
+        metadata: dict[str, Any] = {"task": task.name, "corpus": task.corpus_hash}
+        metadata |= {"tokens": agent.num_timesteps, "interrupted": stopped}
         policy: Any = agent.policy
         save_checkpoint(out / "model", policy.transformer, task.tokenizer, metadata)
         agent.save(out / "agent.zip")
@@ -240,7 +241,8 @@ def _summary(config: TrainConfig, task: Task, reward: Reward, before: Evaluation
         "config": config.to_dict(),
         "config_hash": config.hash,
         "versions": versions(),
-        "corpus_hash": task.signature,
+        "corpus_hash": task.corpus_hash,
+        "task_signature": task.signature,
         "reward": {"text": reward.text, "signature": reward.signature, "components": list(reward.components)},
         "before": before.means(),
         "after": after.means(),
