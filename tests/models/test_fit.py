@@ -244,14 +244,20 @@ def test_the_learning_rate_warms_up_and_decays_along_a_cosine():
     assert FitConfig(warmup=0.0, learning_rate=0.5).rate(0) == 0.5
 
 
-def test_only_matrices_decay():
+def test_only_matrices_decay_and_each_weight_has_one_optimizer():
     model = network()
-    rows = random_rows(10)
-    optimizer = fit_module._adamw(model, FitConfig(weight_decay=0.3))
-    decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
-    for parameter in model.parameters():
-        assert decays[id(parameter)] == (0.3 if parameter.ndim == 2 else 0.0)
-    assert len(rows) == 10 and len(decays) == len(list(model.parameters()))
+    muon, adamw = fit_module._optimizers(model, FitConfig(weight_decay=0.3))
+    groups = [*muon.param_groups, *adamw.param_groups]
+    decays = [(p, group["weight_decay"]) for group in groups for p in group["params"]]
+    assert len(decays) == len({id(p) for p, _ in decays}) == len(list(model.parameters()))
+    assert all(decay == (0.3 if p.ndim == 2 else 0.0) for p, decay in decays)
+
+
+def test_muon_moves_the_matrices_inside_the_blocks_and_only_those():
+    model = network()
+    (group,) = fit_module._optimizers(model, FitConfig())[0].param_groups
+    inner = {id(p) for name, p in model.named_parameters() if name.startswith("blocks.") and p.ndim == 2}
+    assert {id(p) for p in group["params"]} == inner and id(model.wte.weight) not in inner
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,23 @@ def test_a_saved_agent_goes_on_where_its_model_folder_is_gone(task, folder, tmp_
     loaded.learn(STEPS * ROWS)
 
 
+def test_an_agent_whose_reference_is_gone_loads_and_acts_and_says_so_when_it_is_to_learn(task, folder, tmp_path):
+    copy = tmp_path / "reference"
+    checkpoint = load_checkpoint(folder)
+    save_checkpoint(copy, checkpoint.model, checkpoint.tokenizer)
+    agent = make_agent(task, buffer_kwargs={"kl_coef": 0.1, "reference": str(copy)})
+    agent.save(tmp_path / "agent.zip")
+    moved = copy.rename(tmp_path / "moved")
+    loaded = PPO.load(tmp_path / "agent.zip", env=agent.env)
+    observations = agent.env.reset()
+    chosen, expected = (it.predict(observations, deterministic=True)[0] for it in (loaded, agent))
+    np.testing.assert_array_equal(chosen, expected)
+    with pytest.raises(CheckpointError, match=r"no model folder .*reference.*rollout_buffer_kwargs"):
+        loaded.learn(STEPS * ROWS)
+    here = {"kl_coef": 0.1, "reference": str(moved)}
+    PPO.load(tmp_path / "agent.zip", env=agent.env, rollout_buffer_kwargs=here).learn(STEPS * ROWS)
+
+
 def test_the_reference_is_saved_as_a_path_and_not_as_weights(task, folder, tmp_path):
     agent = make_agent(task, buffer_kwargs={"kl_coef": 0.1, "reference": str(folder)})
     agent.save(tmp_path / "agent.zip")
@@ -202,13 +219,18 @@ def test_observations_that_are_not_prefixes_are_refused(task):
     [
         ({"kl_coef": -1.0}, "kl_coef=-1.0"),
         ({"kl_coef": 0.1}, "needs reference="),
-        ({"reference": "no/where"}, "no/where"),
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(kwargs, said):
     space = spaces.Box(-1, 9, (8,), np.int32)
     with pytest.raises(CheckpointError, match=said):
         EpisodeRolloutBuffer(4, space, spaces.Discrete(10), **kwargs)
+
+
+def test_a_damaged_reference_is_refused_at_once(tmp_path):
+    space = spaces.Box(-1, 9, (8,), np.int32)
+    with pytest.raises(CheckpointError, match="holds no model"):
+        EpisodeRolloutBuffer(4, space, spaces.Discrete(10), reference=tmp_path)
 
 
 def test_a_reference_of_another_vocabulary_is_refused_with_both_numbers(folder):

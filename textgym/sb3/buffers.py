@@ -42,6 +42,8 @@ class EpisodeRolloutBuffer(RolloutBuffer):
         n_envs: rows.
         kl_coef: beta of the KL penalty, in reward units a nat; 0 measures without penalty.
         reference: checkpoint folder of the frozen reference model. A path, not a model: it is saved with the agent.
+            Where no such folder is, the first step of a rollout raises `CheckpointError`, not the constructor: a
+            saved agent loads, and acts, wherever it is taken.
     """
 
     def __init__(
@@ -61,18 +63,27 @@ class EpisodeRolloutBuffer(RolloutBuffer):
         if kl_coef and reference is None:
             raise CheckpointError(f"kl_coef={kl_coef} needs reference=, the checkpoint folder of the frozen model")
         self.kl_coef = kl_coef
+        self._missing: CheckpointError | None = None
         self.reference = self._load_reference(reference, observation_space, action_space)
         super().__init__(buffer_size, observation_space, action_space, device, gae_lambda, gamma, n_envs)
         if self.reference is not None:
             self.reference.to(self.device)
 
-    @staticmethod
     def _load_reference(
-        name: str | Path | None, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
+        self, name: str | Path | None, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
     ) -> Transformer | None:
         if name is None:
             return None
-        model = load_checkpoint(Path(name)).model.requires_grad_(False).eval()
+        try:
+            model = load_checkpoint(Path(name)).model.requires_grad_(False).eval()
+        except CheckpointError as error:
+            if Path(name).exists():
+                raise
+            self._missing = CheckpointError(
+                f"the reference of the KL penalty is not there: {error} A saved agent that was moved goes on with "
+                f'load(..., rollout_buffer_kwargs={{"kl_coef": {self.kl_coef}, "reference": FOLDER}})'
+            )
+            return None
         length, vocabulary = observation_space.shape[0], int(action_space.n)  # type: ignore[index,attr-defined]
         if model.config.vocab_size != vocabulary or model.config.context < length:
             raise CheckpointError(
@@ -105,6 +116,8 @@ class EpisodeRolloutBuffer(RolloutBuffer):
         log_prob: torch.Tensor,
     ) -> None:
         """One step of all rows, as in the base class."""
+        if self._missing is not None:
+            raise self._missing
         obs, action = np.asarray(obs), np.asarray(action).reshape(self.n_envs)
         begins = np.asarray(episode_start, bool) if self.pos else np.ones(self.n_envs, bool)
         lengths = (obs >= 0).sum(1)
