@@ -1,4 +1,5 @@
 import json
+import shutil
 import signal
 import time
 from types import SimpleNamespace
@@ -7,6 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from textgym.cli.app import app
+from textgym.errors import CheckpointError
+from textgym.models.folder import peek
+from textgym.runs.config import TrainConfig
+from textgym.runs.train import train
 
 TINY = ["--model-size", "tiny", "--vocab-size", "400", "--max-new-tokens", "24"]
 SMALL_RUN = [*TINY, "--pretrain-tokens", "20000", "--steps", "2000", "--envs", "16", "--eval-prompts", "16"]
@@ -188,6 +193,24 @@ def test_control_c_in_mid_training_keeps_what_was_learned_and_says_where(
     for folder in ("reference", "model"):
         shown = textgym("generate", "--model", out / folder, "--prompt", "The old", "--json", "--max-new-tokens", "3")
         assert shown.exit_code == 0, shown.stderr
+
+
+def test_a_rerun_that_is_interrupted_in_pretraining_leaves_no_trained_model_of_the_run_before(
+    run, tiny_corpus, tmp_path
+):
+    out = tmp_path / "run"
+    shutil.copytree(run.out, out)
+    config = TrainConfig(corpus=str(tiny_corpus), model_size="tiny", pretrain_tokens=10_000)
+
+    def interrupt(*told):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, out, progress=interrupt)
+    assert peek(out / "reference")["metadata"]["interrupted"] is True
+    assert not (out / "agent.zip").exists()
+    with pytest.raises(CheckpointError):
+        peek(out / "model")
 
 
 def wait_for(happened, process, seconds=120):

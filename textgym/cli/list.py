@@ -65,7 +65,7 @@ def tasks() -> list[dict[str, Any]]:
     """Every task that `--task` takes."""
     from textgym.envs import tasks as room
 
-    return [{"name": name, "description": _first_line(room._registered(name).__doc__)} for name in room.task_names()]
+    return [{"name": name, "description": _first_line(room.task_builder(name).__doc__)} for name in room.task_names()]
 
 
 def agents() -> list[dict[str, Any]]:

@@ -203,7 +203,7 @@ def open_task(settings: TaskSettings) -> Task:
     _speak()
     if settings.corpus is not None:
         return _task_of_corpus(settings, open_corpus(str(settings.corpus), settings.field))
-    return _registered(settings.task or DEFAULT_TASK)(settings)
+    return task_builder(settings.task or DEFAULT_TASK)(settings)
 
 
 @register_task("docstrings")
@@ -212,7 +212,12 @@ def docstrings(settings: TaskSettings) -> Task:
     return _task_of_corpus(settings, open_corpus("docstrings"))
 
 
-def _registered(name: str) -> TaskBuilder:
+def task_builder(name: str) -> TaskBuilder:
+    """The function that makes the task of that name.
+
+    Raises:
+        UnknownNameError: no task has that name.
+    """
     if name not in _builders:
         for point in entry_points(group="textgym.tasks"):
             if point.name == name:

@@ -1,6 +1,7 @@
 """The main job: pretrain by maximum likelihood, fine-tune on a reward, evaluate before and after."""
 
 import json
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from textgym.envs.tasks import Task, make_task
 from textgym.errors import TaskError, UnknownNameError
 from textgym.models.checkpoint import SIZES, Checkpoint, load_checkpoint, new_model, peek, require_fit, save_checkpoint
 from textgym.models.fit import FitConfig, fit
+from textgym.models.folder import CONFIG_FILE
 from textgym.runs.config import TrainConfig, versions
 from textgym.runs.curve import draw_curve
 from textgym.runs.evaluate import Evaluation, evaluate, paired_interval
@@ -23,6 +25,8 @@ from textgym.sb3.callbacks import RewardLog
 from textgym.sb3.vec_env import make_sb3_env
 from textgym.scorers.reward import Reward, bind_reward
 from textgym.text.store import write_atomic
+
+_log = logging.getLogger("textgym")
 
 Progress = Callable[[str, int, int, str], None]
 """Called with (stage, done, total, note); stages are "pretrain" and the agent's name."""
@@ -64,6 +68,7 @@ def train(
     reward = bind_reward(config.reward or task.reward, task.context)
     start = starting_model(config, task, out, progress)
     reference = start.model.to(config.device)
+    _log.info("completing held-out prompts with the starting model")
     before = evaluate(reference, reference, task, reward, n=config.eval_prompts, seed=config.seed)
     agent = build(
         _environment(config, task),
@@ -75,6 +80,7 @@ def train(
     )
     seconds = _learn(agent, config, out, task, progress)
     model: Any = agent.policy.transformer
+    _log.info("completing the same prompts with the trained model")
     after = evaluate(model, reference, task, reward, n=config.eval_prompts, seed=config.seed)
     summary = _summary(config, task, reward, before, after)
     summary["tokens"] = {"pretrain": start.metadata.get("tokens", 0), "agent": agent.num_timesteps}
@@ -222,10 +228,10 @@ def _check(config: TrainConfig, out: Path) -> None:
 
 
 def _clear(out: Path) -> None:
-    """Makes the folder; the results of an earlier run would be taken for those of this one."""
+    """Makes the folder; the results and the agent of an earlier run would be taken for those of this one."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name in RESULTS:
+        for name in (*RESULTS, "agent.zip", f"model/{CONFIG_FILE}"):  # without it the folder is no model
             (out / name).unlink(missing_ok=True)
         (out / "metrics.jsonl").touch()
     except OSError as error:
