@@ -53,7 +53,7 @@ class TrainConfig:
     pretrain_tokens: int = 1_500_000
     steps: int = 150_000
     envs: int = 64
-    kl: float = 0.2
+    kl: float = 0.5
     learning_rate: float | None = None
     eval_prompts: int = 256
     seed: int = 0
