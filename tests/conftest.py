@@ -8,7 +8,8 @@ import pytest
 from jaxtyping import install_import_hook
 
 # Not textgym.envs.spec, which extends a class of Gymnasium's whose annotations cannot be checked.
-ENVS = ("context", "dynamics", "episodes", "infos", "render", "tasks", "textgen", "vector")
+ENVS = ("constraints", "context", "dynamics", "episodes", "fonts", "infos", "picture", "render", "tasks")
+ENVS += ("textgen", "twins", "vector")
 CHECKED = [
     "textgym.types",
     "textgym.text",

@@ -1,4 +1,4 @@
-"""Text generation as Gymnasium environments; importing this registers ``TextGen-v0`` and loads no torch."""
+"""Text generation as Gymnasium environments; importing this registers the ids and loads no torch."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from textgym import errors, scorers, testing
     from textgym.envs.tasks import Task, make_task, register_task, task_names
     from textgym.envs.textgen import TextGenEnv
+    from textgym.envs.twins import TextGenDictEnv, TextGenDictVectorEnv, TextGenFloatEnv, TextGenFloatVectorEnv
     from textgym.envs.vector import TextGenVectorEnv
     from textgym.errors import TextGymError
     from textgym.types import Scores, TextBatch
@@ -19,7 +20,11 @@ __all__ = [
     "Scores",
     "Task",
     "TextBatch",
+    "TextGenDictEnv",
+    "TextGenDictVectorEnv",
     "TextGenEnv",
+    "TextGenFloatEnv",
+    "TextGenFloatVectorEnv",
     "TextGenVectorEnv",
     "TextGymError",
     "__version__",
@@ -35,7 +40,11 @@ _HOMES = {
     "Scores": "textgym.types",
     "Task": "textgym.envs.tasks",
     "TextBatch": "textgym.types",
+    "TextGenDictEnv": "textgym.envs.twins",
+    "TextGenDictVectorEnv": "textgym.envs.twins",
     "TextGenEnv": "textgym.envs.textgen",
+    "TextGenFloatEnv": "textgym.envs.twins",
+    "TextGenFloatVectorEnv": "textgym.envs.twins",
     "TextGenVectorEnv": "textgym.envs.vector",
     "TextGymError": "textgym.errors",
     "make_task": "textgym.envs.tasks",
@@ -61,9 +70,11 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-if "TextGen-v0" not in gymnasium.registry:
-    gymnasium.register(
-        id="TextGen-v0",
-        entry_point="textgym.envs.textgen:TextGenEnv",
-        vector_entry_point="textgym.envs.vector:TextGenVectorEnv",
-    )
+_IDS = {
+    "TextGen-v0": ("textgym.envs.textgen:TextGenEnv", "textgym.envs.vector:TextGenVectorEnv"),
+    "TextGenFloat-v0": ("textgym.envs.twins:TextGenFloatEnv", "textgym.envs.twins:TextGenFloatVectorEnv"),
+    "TextGenDict-v0": ("textgym.envs.twins:TextGenDictEnv", "textgym.envs.twins:TextGenDictVectorEnv"),
+}
+for _id, (_single, _vector) in _IDS.items():
+    if _id not in gymnasium.registry:
+        gymnasium.register(id=_id, entry_point=_single, vector_entry_point=_vector)

@@ -147,6 +147,20 @@ class LanguageModel(Protocol):
 
 
 @runtime_checkable
+class TokenStream(Protocol):
+    """B texts that grow token by token under a language model, at a cost that does not grow with them.
+
+    A language model that can has a method ``stream(prompts) -> TokenStream``.
+    """
+
+    def advance(self, tokens: Int64[np.ndarray, " B"]) -> Float64[np.ndarray, " B"]:
+        """Adds one token to each row, -1 for none; its log-probability (B,), 0 for none."""
+
+    def restart(self, rows: Int64[np.ndarray, " N"], prompts: Sequence[TokenIds]) -> None:
+        """Begins these rows again, each from a prompt of its own."""
+
+
+@runtime_checkable
 class Embedding(Protocol):
     """Texts as vectors, so that a cosine means likeness."""
 

@@ -233,7 +233,7 @@ def test_streaming_token_by_token_equals_scoring_the_whole(
 def test_a_restarted_row_begins_again_and_the_others_go_on(fitted: KneserNey) -> None:
     stream, undisturbed = fitted.stream([ids(1, 2), ids(3)]), fitted.stream([ids(1, 2), ids(3)])
     stream.advance(ids(5, 6)), undisturbed.advance(ids(5, 6))
-    stream.restart(0, ids(7, 8))
+    stream.restart(np.array([0]), [ids(7, 8)])
     after, wanted = stream.advance(ids(9, 1)), undisturbed.advance(ids(9, 1))
     assert after[0] == fitted.logprobs([ids(7, 8)], [ids(9)])[0, 0]
     assert after[1] == wanted[1]

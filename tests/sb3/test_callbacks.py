@@ -216,6 +216,16 @@ def test_another_policy_gets_all_but_entropy_and_kl(corpus, tmp_path):
     assert row.keys() == OF_EPISODES | OF_TOKENS
 
 
+def test_observations_that_are_dicts_of_tokens_and_masks_get_all_but_entropy_and_kl(corpus, tmp_path):
+    env = make_sb3_env(
+        "TextGenDict-v0", n_envs=6, corpus=corpus, tokenizer="word", max_new_tokens=8, reward="distinct - repetition"
+    )
+    agent = PPO("MultiInputPolicy", env, n_steps=16, batch_size=32, gamma=1.0, device="cpu", seed=0)
+    agent.learn(96, callback=RewardLog(tmp_path / "metrics.jsonl"))
+    (row,) = rows_of(tmp_path / "metrics.jsonl")
+    assert row.keys() == OF_EPISODES | OF_TOKENS
+
+
 def test_another_environment_gets_what_it_can(tmp_path):
     agent = PPO("MlpPolicy", gym.make("CartPole-v1"), n_steps=64, device="cpu", seed=0)
     agent.learn(64, callback=RewardLog(tmp_path / "metrics.jsonl"))

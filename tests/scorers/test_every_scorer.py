@@ -15,6 +15,14 @@ PARAMETERS = {
     "call": "call('{file}:score')",
     "clip": "clip(fluency, -3, 2)",
     "default": "default(coherence, 0)",
+    "ensemble": "ensemble(fluency, informativeness, repetition)",
+    "gate": "gate(length, coherence, above=3)",
+    "keywords": "keywords('the, red mat')",
+    "regex": "regex('c.t')",
+    "lexicographic": "lexicographic(distinct, clip(fluency, -8, 0))",
+    "penalty": "penalty(fluency, below=-3)",
+    "product": "product(repetition, length, fluency)",
+    "rank": "rank(coherence)",
     "standard": "standard(informativeness)",
 }
 VARIANTS = [
@@ -27,9 +35,15 @@ VARIANTS = [
     "bleu(n=2, tokenize='char', lowercase=true)",
     "chrf(words=2)",
     "exact_match(ignore_case=true, ignore_punctuation=true, ignore_space=false)",
+    "rouge(n='L', measure='recall')",
+    "rouge(n=2, tokenize='ascii')",
+    "regex('(?i)[A-Z ]+', match='full', timeout=5)",
+    "keywords + keywords(field='slots')",
     "0.7*fluency(form='sum') - length*2",
     "-repetition*(1 - distinct)",
     "default(bleu, -1) + clip(standard(length), low=0)",
+    "gate(bleu, fluency, above=0.1, below=0.9, otherwise=-20) - rank(length)",
+    "ensemble(chrf, bleu, 1 - repetition, how='median') + ensemble(fluency, length, how='min')",
 ]
 
 

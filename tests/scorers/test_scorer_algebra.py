@@ -6,116 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scorer_fakes import REFERENCES, FakeContext
 
 from textgym import scorers as s
 from textgym.errors import ScorerError
-from textgym.scorers.algebra import Constant, Difference, Negative, Product, Sum
 from textgym.scorers.plain import batch_of_texts
-from textgym.scorers.transforms import Clip, Default
 
 TEXTS = ["a a a a", "a b", "", "the cat. the cat sat. the cat"]
-
-numbers = st.one_of(st.integers(-1000, 1000), st.floats(-1e20, 1e20, allow_nan=False))
-
-
-def recipe(kind, *parts, **keywords):
-    """How to build a node: strategies draw recipes, since the type checker of the tests rolls dice of its own."""
-    return st.tuples(st.just(kind), st.fixed_dictionaries(keywords), st.tuples(*parts))
-
-
-def build(drawn):
-    if not isinstance(drawn, tuple):
-        return Constant(drawn)
-    kind, keywords, parts = drawn
-    return kind(*map(build, parts), **keywords)
-
-
-leaves = st.one_of(
-    recipe(s.repetition, n=st.integers(1, 5)),
-    recipe(s.distinct, n=st.integers(1, 3)),
-    recipe(s.length, min=st.one_of(st.none(), st.integers(0, 4))),
-    recipe(s.fluency, lm=st.text(max_size=6), form=st.sampled_from(["mean", "sum"])),
-    recipe(s.exact_match, ignore_case=st.booleans()),
-)
-
-
-def nodes(parts):
-    side = st.one_of(parts, numbers)
-    return st.one_of(
-        recipe(Sum, side, side),
-        recipe(Difference, side, side),
-        recipe(Product, side, parts),
-        recipe(Product, parts, side),
-        recipe(Negative, side),
-        recipe(Clip, parts, low=st.integers(-3, 0), high=st.one_of(st.none(), st.integers(1, 3))),
-        recipe(Clip, parts, high=st.floats(-1, 1)),
-        recipe(Default, parts, value=numbers),
-        recipe(s.standard, parts),
-    )
-
-
-expressions = st.recursive(leaves, nodes, max_leaves=8)
-
-
-@given(expressions)
-@settings(max_examples=150, deadline=None)
-def test_every_expression_is_read_back_from_its_text(drawn):
-    expression = build(drawn)
-    again = s.parse(str(expression))
-    assert again == expression
-    assert str(again) == str(expression)
-    assert again.signature == expression.signature
-
-
-def by_numpy(node, values):
-    """The same arithmetic, written without the library."""
-    if isinstance(node, Constant):
-        return np.full(len(TEXTS), node.value)
-    if isinstance(node, Sum):
-        return by_numpy(node.left, values) + by_numpy(node.right, values)
-    if isinstance(node, Difference):
-        return by_numpy(node.left, values) - by_numpy(node.right, values)
-    if isinstance(node, Product):
-        return by_numpy(node.left, values) * by_numpy(node.right, values)
-    if isinstance(node, Negative):
-        return -by_numpy(node.of, values)
-    if isinstance(node, Clip):
-        return np.clip(by_numpy(node.of, values), node.low, node.high)
-    if isinstance(node, Default):
-        return by_numpy(node.of, values)
-    return values[node]
-
-
-def arithmetic(parts):
-    side = st.one_of(parts, st.integers(-3, 3))
-    return st.one_of(
-        recipe(Sum, side, side),
-        recipe(Difference, side, side),
-        recipe(Product, parts, side),
-        recipe(Negative, side),
-        recipe(Clip, parts, low=st.integers(-1, 0), high=st.integers(0, 1)),
-        recipe(Default, parts, value=st.integers(0, 3)),
-    )
-
-
-LEAVES = (s.repetition(n=1), s.repetition(n=2), s.distinct(), s.length())
-total_leaves = st.sampled_from(LEAVES).map(lambda leaf: (lambda: leaf, {}, ()))
-
-
-@given(st.recursive(total_leaves, arithmetic, max_leaves=8))
-@settings(max_examples=100, deadline=None)
-def test_an_expression_is_worth_what_numpy_makes_of_its_leaves(drawn):
-    expression, batch = build(drawn), batch_of_texts(TEXTS)
-    values = {leaf: leaf.score(batch).values for leaf in LEAVES}
-    scores = expression.bind(None).score(batch)
-    np.testing.assert_array_equal(scores.values, by_numpy(expression, values))
-    low, high = expression.range
-    assert ((low <= scores.values) & (scores.values <= high)).all()
-    if scores.tokens is not None:
-        np.testing.assert_allclose(scores.tokens.sum(axis=1), scores.values, atol=1e-9)
 
 
 def test_python_operators_and_text_make_the_same_tree():

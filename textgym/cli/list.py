@@ -13,6 +13,7 @@ import typer
 
 from textgym.cli import options
 from textgym.cli.terminal import print_json, stdout
+from textgym.errors import TaskError
 
 
 class Kind(str, Enum):
@@ -65,7 +66,14 @@ def tasks() -> list[dict[str, Any]]:
     """Every task that `--task` takes."""
     from textgym.envs import tasks as room
 
-    return [{"name": name, "description": _first_line(room.task_builder(name).__doc__)} for name in room.task_names()]
+    rows = []
+    for name in room.task_names():
+        try:
+            line = _first_line(room.task_builder(name).__doc__)
+        except TaskError as error:  # what another package brings may be broken, and hides nothing else
+            line = str(error)
+        rows.append({"name": name, "description": line})
+    return rows
 
 
 def agents() -> list[dict[str, Any]]:

@@ -24,9 +24,18 @@ Corpus = Annotated[
     str | None,
     typer.Option(help="Make the task of a text, CSV, JSON or JSON Lines file.", metavar="FILE", rich_help_panel=TEXT),
 ]
-Field = Annotated[str | None, typer.Option(help="Column or field of the corpus.", rich_help_panel=TEXT)]
+Field = Annotated[
+    str | None, typer.Option(help="Column or field of the corpus; PROMPT:REFERENCE of prompts.", rich_help_panel=TEXT)
+]
+Prompts = Annotated[
+    str | None,
+    typer.Option(
+        help="Make the task of prompts with references, JSON Lines or CSV.", metavar="FILE", rich_help_panel=TEXT
+    ),
+]
 Tokenizer = Annotated[
-    str, typer.Option(help="auto, char, word, bpe, or a tokenizer.json.", rich_help_panel=TEXT, metavar="KIND|FILE")
+    str,
+    typer.Option(help="auto, char, word, bpe, or one of Hugging Face's.", rich_help_panel=TEXT, metavar="KIND|FILE"),
 ]
 VocabSize = Annotated[
     int | None,
@@ -37,7 +46,10 @@ VocabSize = Annotated[
     ),
 ]
 MaxNewTokens = Annotated[int, typer.Option(help="Budget of a completion, in tokens.", rich_help_panel=TEXT)]
-MaxPromptTokens = Annotated[int, typer.Option(help="Longest prompt, in tokens.", rich_help_panel=TEXT)]
+MaxPromptTokens = Annotated[
+    int | None,
+    typer.Option(help="Longest prompt, in tokens.", rich_help_panel=TEXT, show_default="32; 512 with --prompts"),
+]
 CacheDir = Annotated[
     str | None,
     typer.Option(help="Where fitted models are kept.", envvar="TEXTGYM_CACHE", metavar="DIR", rich_help_panel=RUN),
@@ -69,5 +81,5 @@ Spec = Annotated[
 
 
 def default_out(task: str | None, corpus: str | None) -> Path:
-    """Where a run goes that was given no folder: `runs/<task, or the corpus file's name>`."""
+    """Where a run goes that was given no folder: `runs/<task, or the name of its file of text>`."""
     return Path("runs") / (Path(corpus).stem if corpus else task or "docstrings")

@@ -22,6 +22,7 @@ def pretrain(
     task: options.Task = DEFAULTS.task,
     corpus: options.Corpus = DEFAULTS.corpus,
     field: options.Field = DEFAULTS.field,
+    prompts: options.Prompts = DEFAULTS.prompts,
     tokenizer: options.Tokenizer = DEFAULTS.tokenizer,
     vocab_size: options.VocabSize = DEFAULTS.vocab_size,
     max_new_tokens: options.MaxNewTokens = DEFAULTS.max_new_tokens,
@@ -49,6 +50,7 @@ def pretrain(
         task=task,
         corpus=corpus,
         field=field,
+        prompts=prompts,
         tokenizer=tokenizer,
         vocab_size=vocab_size,
         max_new_tokens=max_new_tokens,
@@ -58,7 +60,7 @@ def pretrain(
         seed=seed,
         device=device,
     )
-    folder = out or options.default_out(task, corpus) / "reference"
+    folder = out or options.default_out(task, corpus or prompts) / "reference"
     speak(quiet)
     checkpoint, opened = _run(config, folder, cache_dir=cache_dir, threads=threads, quiet=quiet)
     texts = _samples(checkpoint, opened, seed)

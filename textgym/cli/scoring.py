@@ -4,6 +4,7 @@ Without a task, tokens are words, or characters in Chinese and Japanese text; a 
 """
 
 import math
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,7 +69,8 @@ class Judge:
         Raises:
             ScoringFailure: a scorer that raises or returns NaN or infinity; the message names the line.
         """
-        for batch in batches(records, BATCH_ROWS):
+        # A measure of a set of texts takes the file as the set.
+        for batch in batches(records, sys.maxsize if self.scorer.set_level else BATCH_ROWS):
             found: list[Judgement | None] = [None] * len(batch)
             for places in self._alike(batch):
                 chosen = [batch[place] for place in places]

@@ -11,6 +11,7 @@ from textgym.cli import options
 from textgym.cli.options import DEFAULTS, MODEL, REWARD, RUN
 from textgym.cli.terminal import print_json, speak, stderr, stdout, visible
 from textgym.runs.config import TrainConfig
+from textgym.runs.record import RUN_FILE, resumed_config
 
 if TYPE_CHECKING:
     from textgym.runs.train import TrainResult
@@ -19,9 +20,11 @@ SHOWN_SAMPLES = 5
 
 
 def train(
+    context: typer.Context,
     task: options.Task = DEFAULTS.task,
     corpus: options.Corpus = DEFAULTS.corpus,
     field: options.Field = DEFAULTS.field,
+    prompts: options.Prompts = DEFAULTS.prompts,
     tokenizer: options.Tokenizer = DEFAULTS.tokenizer,
     vocab_size: options.VocabSize = DEFAULTS.vocab_size,
     max_new_tokens: options.MaxNewTokens = DEFAULTS.max_new_tokens,
@@ -35,6 +38,10 @@ def train(
             show_default="that of the task",
         ),
     ] = DEFAULTS.reward,
+    delivery: Annotated[
+        str,
+        typer.Option(help="When it is paid: terminal, per_token or shaped.", rich_help_panel=REWARD),
+    ] = DEFAULTS.delivery,
     agent: Annotated[
         str, typer.Option(help="Agent by name (textgym list agents).", rich_help_panel=REWARD)
     ] = DEFAULTS.agent,
@@ -46,6 +53,14 @@ def train(
         float,
         typer.Option(help="KL penalty against the starting model, reward units a nat.", rich_help_panel=REWARD),
     ] = DEFAULTS.kl,
+    kl_target: Annotated[
+        float | None,
+        typer.Option(
+            help="KL in nats a text that the penalty is steered to, from --kl on.",
+            rich_help_panel=REWARD,
+            show_default="none: --kl stays as it is",
+        ),
+    ] = DEFAULTS.kl_target,
     learning_rate: Annotated[
         float | None,
         typer.Option(help="Of the agent.", rich_help_panel=REWARD, show_default="that of the agent"),
@@ -69,6 +84,17 @@ def train(
             help="Folder of the run.", metavar="DIR", show_default="runs/TASK or runs/CORPUS", rich_help_panel=RUN
         ),
     ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the run in --out from its last checkpoint; settings that are not given are its own.",
+            rich_help_panel=RUN,
+        ),
+    ] = False,
+    checkpoint_every: Annotated[
+        int, typer.Option(min=0, help="Rollouts from one checkpoint to the next; 0 for none.", rich_help_panel=RUN)
+    ] = 1,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -77,11 +103,13 @@ def train(
         task=task,
         corpus=corpus,
         field=field,
+        prompts=prompts,
         tokenizer=tokenizer,
         vocab_size=vocab_size,
         max_new_tokens=max_new_tokens,
         max_prompt_tokens=max_prompt_tokens,
         reward=reward,
+        delivery=delivery,
         agent=agent,
         model=model,
         model_size=model_size,
@@ -89,19 +117,40 @@ def train(
         steps=steps,
         envs=envs,
         kl=kl,
+        kl_target=kl_target,
         learning_rate=learning_rate,
         eval_prompts=eval_prompts,
         seed=seed,
         device=device,
     )
-    folder = out or options.default_out(task, corpus)
+    folder = out or options.default_out(task, corpus or prompts)
     speak(quiet)
+    if resume:
+        config = resumed_config(folder, _given(context, config))
     _announce(config, json=json, quiet=quiet)
-    result = _run(config, folder, cache_dir=cache_dir, threads=threads, quiet=quiet)
+    result = _run(
+        config,
+        folder,
+        cache_dir=cache_dir,
+        threads=threads,
+        quiet=quiet,
+        resume=resume,
+        checkpoint_every=checkpoint_every,
+    )
     if json:
         print_json(result.summary, indent=2)
     else:
         _show(result, folder, quiet=quiet)
+
+
+def _given(context: typer.Context, config: TrainConfig) -> dict[str, Any]:
+    """The settings that were typed, not those that were left to their defaults."""
+    sources = {name: context.get_parameter_source(name) for name in config.to_dict()}
+    return {
+        name: value
+        for name, value in config.to_dict().items()
+        if (source := sources[name]) is not None and source.name != "DEFAULT"
+    }
 
 
 def _announce(config: TrainConfig, *, json: bool, quiet: bool) -> None:
@@ -114,13 +163,23 @@ def _announce(config: TrainConfig, *, json: bool, quiet: bool) -> None:
     from rich.text import Text
 
     shown = reward or (DEFAULT_REWARD if config.task in (None, "docstrings") else "of the task")
-    name = Path(config.corpus).name if config.corpus else config.task or "docstrings"
+    source = config.corpus or config.prompts
+    name = Path(source).name if source else config.task or "docstrings"
     parts = [f"TextGym {__version__}", f"task {name}", f"reward {shown}", f"seed {config.seed}"]
     console = stderr() if json else stdout()
     console.print(Text(visible(" · ".join(parts)), style="bold"), soft_wrap=True)
 
 
-def _run(config: TrainConfig, out: Path, *, cache_dir: str | None, threads: int | None, quiet: bool) -> "TrainResult":
+def _run(
+    config: TrainConfig,
+    out: Path,
+    *,
+    cache_dir: str | None,
+    threads: int | None,
+    quiet: bool,
+    resume: bool,
+    checkpoint_every: int,
+) -> "TrainResult":
     from textgym.cli.progress import bars
     from textgym.cli.tables import saved
     from textgym.cli.torch import prepare_torch
@@ -129,10 +188,13 @@ def _run(config: TrainConfig, out: Path, *, cache_dir: str | None, threads: int 
     prepare_torch(config.device, threads)
     try:
         with bars(quiet) as tell:
-            return run(config, out, cache_dir=cache_dir, progress=tell)
+            return run(
+                config, out, cache_dir=cache_dir, progress=tell, resume=resume, checkpoint_every=checkpoint_every
+            )
     except KeyboardInterrupt:
         where = f"what was saved is in {saved(out)}" if (out / "reference").exists() else "nothing was saved yet"
-        print(f"interrupted: {where}", file=sys.stderr)
+        again = f"\nto go on: textgym train --out {out} --resume" if (out / RUN_FILE).exists() else ""
+        print(f"interrupted: {where}{again}", file=sys.stderr)
         raise typer.Exit(130) from None
 
 

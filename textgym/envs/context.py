@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Int64
 
-from textgym.errors import CheckpointError
+from textgym.envs.without_prompts import without_prompts
+from textgym.errors import CheckpointError, ScorerError
 from textgym.models.registry import (
     embedding_from_arrays,
     fit_embedding,
@@ -16,6 +17,7 @@ from textgym.models.registry import (
     language_model_from_arrays,
     load_checkpoint_language_model,
 )
+from textgym.text.prompt_sets import RecordSet
 from textgym.text.prompts import PromptSet
 from textgym.text.sentences import split_units
 from textgym.text.store import ArrayStore
@@ -72,31 +74,47 @@ class TaskContext:
         return any(bool((prompts.prompt_lengths == 0).any()) for prompts in self._sets.values())
 
     def references(self) -> TextBatch:
-        """At most 512 training passages, always the same ones; each is its own reference.
+        """At most 512 training passages, always the same ones; each is its own reference, unless its prompt has others.
 
         They come from documents that no model was fitted on. Those that it was fitted on would be a yardstick that no
         new text reaches: an n-gram model finds its own texts fifteen standard deviations more fluent.
         """
         return self._references
 
+    def lacks(self, name: str) -> bool:
+        """Whether some prompt of either split has no "references", or nothing in that field of its metadata."""
+        if name == "references":
+            return any(bool((prompts.reference_lengths == 0).any()) for prompts in self._sets.values())
+        return not all(prompts.metadata(i).get(name) for prompts in self._sets.values() for i in range(len(prompts)))
+
     @cached_property
     def _references(self) -> TextBatch:
         train = self._sets["train"]
         rng = np.random.default_rng(list(hashlib.sha256(self._signature.encode()).digest()))
-        kept = np.flatnonzero(np.isin(train.document[: len(train)], self._yardstick))
+        referenced = train.reference_lengths > 0
+        kept = np.flatnonzero(referenced & np.isin(train.document[: len(train)], self._yardstick))
+        if not len(kept):
+            raise ScorerError(self._nothing("there is no yardstick, which 'standard' and the default reward need"))
         chosen = np.sort(rng.choice(kept, min(REFERENCES, len(kept)), replace=False)).tolist()
         return TextBatch(
             [train.prompt(i) for i in chosen],
             [train.reference(i) for i in chosen],
             self._tokenizer,
-            [(train.reference_text(i, self._tokenizer),) for i in chosen],
+            [others[1:] or others for others in (train.references(i, self._tokenizer) for i in chosen)],
+            [train.metadata(i) for i in chosen],
+        )
+
+    def _nothing(self, so: str) -> str:
+        return (
+            f"the training prompts of {self._name!r} have no references, so {so}. Add references, or give a reward "
+            "that needs none"
         )
 
     @cached_property
     def _yardstick(self) -> Int64[np.ndarray, " D"]:
         """Which training documents are references only; all of them where there is but one."""
         train = self._sets["train"]
-        documents = np.unique(train.document[: len(train)])
+        documents = np.unique(train.document[: len(train)][train.reference_lengths > 0])
         return documents if len(documents) == 1 else documents[1::YARDSTICK]
 
     @cached_property
@@ -119,6 +137,8 @@ class TaskContext:
 
     def _fitted(self, name: str) -> LanguageModel:
         def fit() -> Arrays:
+            if not len(self._tiles):
+                raise ScorerError(self._nothing(f"{name} has nothing to be fitted to; a folder of a model would do"))
             return fit_language_model(
                 name,
                 self._passages(),
@@ -127,7 +147,8 @@ class TaskContext:
             )
 
         arrays = self._store.fetch("language-model", self._key(name), fit, f"fitting {name} on {self._name}")
-        return language_model_from_arrays(name, arrays)
+        model = language_model_from_arrays(name, arrays)
+        return without_prompts(model) if isinstance(self._sets["train"], RecordSet) else model
 
     def _loaded(self, name: str) -> LanguageModel:
         model = load_checkpoint_language_model(name)
@@ -146,6 +167,8 @@ class TaskContext:
         """
 
         def fit() -> Arrays:
+            if not len(self._tiles):
+                raise ScorerError(self._nothing(f"{name} has nothing to be fitted to"))
             return fit_embedding(name, self._documents())
 
         if name not in self._embeddings:
@@ -177,4 +200,4 @@ class TaskContext:
     def _passages(self) -> Sequence[TokenIds]:
         """The texts at `_tiles`."""
         train = self._sets["train"]
-        return [np.concatenate([train.prompt(i), train.reference(i)]) for i in self._tiles.tolist()]
+        return [train.passage(i) for i in self._tiles.tolist()]

@@ -4,7 +4,7 @@ An `Episodes` is made once from the settings of `gym.make` and holds no state of
 """
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,15 +13,17 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from jaxtyping import Bool, Float64, Int8, Int32, Int64
 
+from textgym.envs.constraints import Restrictions, allows, ids_to_choose, open_constraint, restrict
 from textgym.envs.dynamics import FINISH_REASONS, PADDING, Rules, begin
 from textgym.envs.render import Ending
 from textgym.envs.tasks import Task, TaskSettings, open_task
 from textgym.errors import SpaceError, TaskError, did_you_mean
+from textgym.scorers.delivery import Delivery
 from textgym.scorers.reward import Reward, bind_reward
 from textgym.text.prompts import PromptSet
-from textgym.types import Scores, TextBatch, TokenIds
+from textgym.types import Constraint, Scores, TextBatch, TokenIds
 
-RENDER_MODES = ["ansi", "human"]
+RENDER_MODES = ["ansi", "human", "rgb_array"]
 RENDER_FPS = 4
 OWN_PROMPT = -1
 """Index of a prompt that came by the reset option `prompt` and not from the task."""
@@ -70,9 +72,11 @@ class Episodes:
         prompts: the prompts of the split that episodes are drawn from.
         reward: the bound reward.
         rules: the task's rules of transition.
-        allowed: (V,) False for the ids without text: <unk> and the separator.
+        allowed: (V,) False for what no text may hold: ids without text (<unk>, the separator) and banned ones.
         on_failure: "raise" or "mask".
         mask_in_info: whether every info carries `action_mask`.
+        delivery: when the reward is paid.
+        constraints: which tokens may come next beside: the task's own, and the environment's; both hold.
     """
 
     task: Task
@@ -82,6 +86,8 @@ class Episodes:
     allowed: Bool[np.ndarray, " V"]
     on_failure: str
     mask_in_info: bool
+    delivery: Delivery
+    constraints: tuple[Constraint, ...] = ()
 
     def observation_space(self) -> Box:
         """Token ids, -1 beyond the prefix."""
@@ -176,14 +182,23 @@ class Episodes:
         Raises:
             TaskError: a live row in which no token may come next.
         """
-        masks = np.tile(self.allowed, (len(tokens), 1))
-        if self.task.constraint is not None and not over.all():
-            live = ~over
-            masks[live] &= self.task.constraint.mask(tokens[live], lengths[live], starts[live])
-            if not masks.any(axis=1).all():
-                row = int(np.flatnonzero(~masks.any(axis=1))[0])
-                text = self.task.tokenizer.decode(tokens[row, : lengths[row]])
-                raise TaskError(f"row {row}: the task's constraint leaves no token that may follow {text!r}")
+        masks = self._masks(tokens, lengths, starts, over)
+        if self.constraints and not masks.any(axis=1).all():
+            row = int(np.flatnonzero(~masks.any(axis=1))[0])
+            text = self.task.tokenizer.decode(tokens[row, : lengths[row]])
+            raise TaskError(f"row {row}: the task's constraint leaves no token that may follow {text!r}")
+        return masks
+
+    def _masks(
+        self,
+        tokens: Int32[np.ndarray, "B L"],
+        lengths: Int64[np.ndarray, " B"],
+        starts: Int64[np.ndarray, " B"],
+        over: Bool[np.ndarray, " B"],
+    ) -> Bool[np.ndarray, "B V"]:
+        masks = np.repeat(self.allowed[None], len(tokens), axis=0)
+        for constraint in self.constraints if not over.all() else ():
+            restrict(masks, constraint, tokens, lengths, starts, over)
         return masks
 
     def finish(
@@ -204,7 +219,8 @@ class Episodes:
             [row[: start - 1] for row, start, _ in spans],
             [row[start:length] for row, start, length in spans],
             self.task.tokenizer,
-            _References(self, indices.tolist()),
+            self._references(indices.tolist()),
+            self._metadata(indices.tolist()),
         )
         scores = self.reward.score(batch) if self.on_failure == "raise" else self.reward.mask(batch)
         columns: dict[str, Sequence[Any] | np.ndarray] = {
@@ -220,6 +236,12 @@ class Episodes:
             columns["reward_failed"] = (~scores.valid).tolist()
         return Outcome(np.where(scores.valid, scores.values, np.nan), columns, scores)
 
+    def _references(self, indices: list[int]) -> "_LookedUp":
+        return _LookedUp(lambda index: self.prompts.references(index, self.task.tokenizer), indices, ())
+
+    def _metadata(self, indices: list[int]) -> "_LookedUp":
+        return _LookedUp(self.prompts.metadata, indices, {})
+
     def _illegal(
         self,
         tokens: Int32[np.ndarray, "N L"],
@@ -230,34 +252,57 @@ class Episodes:
         positions = np.arange(tokens.shape[1])
         chosen = (positions >= starts[:, None]) & (positions < lengths[:, None])
         legal = self.allowed[tokens]
-        if self.task.constraint is not None:
+        if self.constraints:
             rows, ends = np.nonzero(chosen)
             prefixes = np.where(positions < ends[:, None], tokens[rows], np.int32(PADDING))
-            mask = self.task.constraint.mask(prefixes, ends, starts[rows])
-            legal[rows, ends] &= mask[np.arange(len(rows)), tokens[rows, ends]]
+            legal[rows, ends] &= self._allows(prefixes, ends, starts[rows], tokens[rows, ends])
         counts: list[int] = (chosen & ~legal).sum(axis=1).tolist()
         return counts
 
+    def _allows(
+        self,
+        tokens: Int32[np.ndarray, "K L"],
+        lengths: Int64[np.ndarray, " K"],
+        starts: Int64[np.ndarray, " K"],
+        chosen: Int32[np.ndarray, " K"],
+    ) -> Bool[np.ndarray, " K"]:
+        """Whether the constraints let an id follow each prefix."""
+        allowed = np.ones(len(tokens), bool)
+        for each in self.constraints:
+            allowed &= allows(each, tokens, lengths, starts, chosen)
+        doubtful = np.flatnonzero(~allowed & (chosen == self.rules.eos_id))  # it may have given way
+        never = np.zeros(len(doubtful), bool)
+        masks = self._masks(tokens[doubtful], lengths[doubtful], starts[doubtful], never)
+        allowed[doubtful] = masks[:, self.rules.eos_id]
+        return allowed
+
 
 @dataclass(frozen=True)
-class _References(Sequence[Sequence[str]]):
-    """The references of N episodes; decoded only if a scorer looks at them."""
+class _LookedUp(Sequence[Any]):
+    """A value for each of N episodes, looked up by prompt only if a scorer asks."""
 
-    episodes: Episodes
+    look_up: Callable[[int], Any]
     indices: Sequence[int]
+    own: Any  # what an episode on the user's own prompt has
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, row: Any) -> Any:
         index = self.indices[row]
-        if index == OWN_PROMPT:
-            return ()
-        return (self.episodes.prompts.reference_text(index, self.episodes.task.tokenizer),)
+        return self.own if index == OWN_PROMPT else self.look_up(index)
 
 
 def open_episodes(
-    settings: TaskSettings, *, split: str, reward: Any, on_failure: str, gamma: float, mask_in_info: bool
+    settings: TaskSettings,
+    *,
+    split: str,
+    reward: Any,
+    delivery: str,
+    on_failure: str,
+    gamma: float,
+    mask_in_info: bool,
+    constraint: Any = None,
 ) -> Episodes:
     """Settings as they were typed -> a task with its reward bound.
 
@@ -274,10 +319,16 @@ def open_episodes(
     task = open_task(settings)
     tokenizer = task.tokenizer
     rules = task.rules()
-    allowed_ids = np.ones(rules.vocab_size, bool)
-    allowed_ids[[tokenizer.unk_id, tokenizer.sep_id]] = False
+    allowed_ids = ids_to_choose(tokenizer)
+    given = (task.constraint, open_constraint(constraint, tokenizer, task.max_new_tokens))
+    # Those of the user's own first: EOS gives way to what `Restrictions` forbid, not to what they forbid.
+    constraints = tuple(sorted((c for c in given if c is not None), key=lambda c: isinstance(c, Restrictions)))
+    for each in constraints:
+        if isinstance(each, Restrictions):
+            allowed_ids &= each.allowed
     bound = bind_reward(task.reward if reward is None else reward, task.context)
-    return Episodes(task, task.prompts(split), bound, rules, allowed_ids, on_failure, mask_in_info)
+    paid = Delivery(bound, delivery, gamma)
+    return Episodes(task, task.prompts(split), bound, rules, allowed_ids, on_failure, mask_in_info, paid, constraints)
 
 
 def checked_action(rules: Rules, action: Any) -> int:

@@ -1,20 +1,31 @@
-"""Texts for a terminal: the prompt dim, each token in the colour of what it earned.
+"""What an episode looks like: its text, each token in the tone of what it earned; as escape codes for a terminal.
 
 Tokens are drawn as text, not one by one: a character that several byte tokens make up (Chinese under a byte-level BPE)
 is one coloured piece that earned their sum.
 """
 
+import enum
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int32, UInt8
 
 from textgym.types import TokenIds, Tokenizer
 
-DIM, BOLD, GREEN, RED = "2", "1", "32", "31"
 _HALF_CHARACTER = "\ufffd"
+
+
+class Tone(enum.Enum):
+    """How a piece of text is drawn; the value is its escape code."""
+
+    PLAIN = ""
+    DIM = "2"
+    GOOD = "32"
+    BEST = "1;32"
+    BAD = "31"
+    WORST = "1;31"
 
 
 @dataclass(frozen=True)
@@ -34,24 +45,59 @@ class Ending:
     tokens: Float64[np.ndarray, " T"] | None = None
 
 
+def draw(
+    mode: str | None,
+    tokenizer: Tokenizer,
+    tokens: Int32[np.ndarray, " L"],
+    start: int,
+    length: int,
+    ending: Ending | None = None,
+) -> str | UInt8[np.ndarray, "H W 3"]:
+    """One episode as render mode "rgb_array" has it, or as all others do.
+
+    Args:
+        mode: the render mode.
+        tokenizer: what the ids mean.
+        tokens: (L,) the prefix: prompt, separator, completion, padding.
+        start: where the completion begins.
+        length: tokens in the prefix.
+        ending: how the episode ended, if it did.
+    """
+    prompt, completion = tokens[: start - 1], tokens[start:length]
+    if mode != "rgb_array":
+        return ansi(tokenizer, prompt, completion, ending)
+    from textgym.envs.picture import picture  # here, since Pillow and matplotlib take a while to load
+
+    return picture(tokenizer, prompt, completion, ending)
+
+
 def ansi(tokenizer: Tokenizer, prompt: TokenIds, completion: TokenIds, ending: Ending | None = None) -> str:
     """One episode as text with escape codes; without them where NO_COLOR is set (no-color.org).
 
     Tokens that earned something are green, those that cost are red, the larger half of either is bold.
     """
+    text = "".join(_paint(piece, tone) for piece, tone in toned_text(tokenizer, prompt, completion, ending))
+    return text if ending is None else f"{text}\n{_paint(verdict(ending), Tone.DIM)}"
+
+
+def toned_text(
+    tokenizer: Tokenizer, prompt: TokenIds, completion: TokenIds, ending: Ending | None = None
+) -> list[tuple[str, Tone]]:
+    """Prompt and completion in pieces of whole characters, each with its tone: what every kind of drawing draws."""
     earned = np.zeros(len(completion))
     if ending is not None and ending.tokens is not None:
         earned = ending.tokens[: len(completion)]
     pieces = _pieces(tokenizer, completion, earned)
     largest = max((abs(value) for _, value, _ in pieces), default=0.0)
-    lines = [_paint(tokenizer.decode(prompt), DIM)]
-    for text, value, reserved in pieces:
-        lines[0] += _paint(text, DIM if reserved else _colour(value, largest))
-    if ending is not None:
-        parts = [f"reward {ending.reward:+.3f}"]
-        parts += [f"{name} {value:+.3f}" for name, value in ending.components.items()]
-        lines.append(_paint(f"[{ending.reason}] " + " · ".join(parts), DIM))
-    return "\n".join(lines)
+    toned = [(text, Tone.DIM if reserved else _tone(value, largest)) for text, value, reserved in pieces]
+    return [(tokenizer.decode(prompt), Tone.DIM), *toned]
+
+
+def verdict(ending: Ending) -> str:
+    """The end of an episode in a line: why, what was paid, what each scorer said."""
+    parts = [f"reward {ending.reward:+.3f}"]
+    parts += [f"{name} {value:+.3f}" for name, value in ending.components.items()]
+    return f"[{ending.reason}] " + " · ".join(parts)
 
 
 def _pieces(
@@ -77,12 +123,14 @@ def _pieces(
     return pieces + ([(tokenizer.decode(group), value, False)] if group else [])
 
 
-def _colour(value: float, largest: float) -> str:
+def _tone(value: float, largest: float) -> Tone:
     if value == 0.0:
-        return ""
-    hue = GREEN if value > 0 else RED
-    return f"{BOLD};{hue}" if abs(value) > largest / 2 else hue
+        return Tone.PLAIN
+    if abs(value) > largest / 2:
+        return Tone.BEST if value > 0 else Tone.WORST
+    return Tone.GOOD if value > 0 else Tone.BAD
 
 
-def _paint(text: str, code: str) -> str:
-    return f"\x1b[{code}m{text}\x1b[0m" if code and text and not os.environ.get("NO_COLOR") else text
+def _paint(text: str, tone: Tone) -> str:
+    painted = tone is not Tone.PLAIN and text and not os.environ.get("NO_COLOR")
+    return f"\x1b[{tone.value}m{text}\x1b[0m" if painted else text

@@ -13,6 +13,7 @@ from textgym.errors import TaskError
 _ADVICE = {
     "reward": "Give its text form; or use @textgym.scorers.register(name), or 'file.py:function'.",
     "task": "Register it with @textgym.register_task(name) and name it.",
+    "constraint": "Give a mapping of rules; or put it into a task that you register.",
 }
 
 

@@ -19,12 +19,13 @@ from jaxtyping import Bool
 
 from textgym.envs.context import TaskContext
 from textgym.envs.dynamics import Rules, StopRule
+from textgym.envs.sources import TextSource, corpus_text, file_text
 from textgym.errors import TaskError, UnknownNameError
+from textgym.scorers.plugins import blamed, only
 from textgym.scorers.spec import DEFAULT_REWARD
-from textgym.text.corpora import Corpus, CorpusSource, open_corpus
-from textgym.text.prompts import OnLongPrompt, PromptSet, build_prompts, split_documents
+from textgym.text.prompts import OnLongPrompt, PromptSet
 from textgym.text.store import ArrayStore, default_cache_dir, pack_texts, unpack_texts
-from textgym.text.tokenizers import KINDS, load_tokenizer, tokenizer_from_json, tokenizer_to_json, train_tokenizer
+from textgym.text.tokenizers import KINDS, open_tokenizer, tokenizer_from_json, tokenizer_to_json, train_tokenizer
 from textgym.types import Arrays, Constraint, ScoringContext, TextBatch, Tokenizer
 
 DEFAULT_TASK = "docstrings"
@@ -97,15 +98,16 @@ class TaskSettings:
     tokenizer: str = "auto"
     vocab_size: int | None = None
     max_new_tokens: int = 64
-    max_prompt_tokens: int = 32
+    max_prompt_tokens: int | None = None
     on_long_prompt: str = "skip"
     cache_dir: str | Path | None = None
+    prompts: str | Path | None = None
 
     def check(self) -> None:
         """Raises TaskError for a setting outside what is allowed."""
         for name in ("vocab_size", "max_new_tokens", "max_prompt_tokens"):
             value = getattr(self, name)
-            if name == "vocab_size" and value is None:
+            if name != "max_new_tokens" and value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
                 raise TaskError(f"{name}={value!r}: an integer of at least 1 is needed")
@@ -113,10 +115,13 @@ class TaskSettings:
             raise TaskError(
                 f"on_long_prompt={self.on_long_prompt!r}: allowed are {', '.join(map(repr, get_args(OnLongPrompt)))}"
             )
-        if self.task is not None and self.corpus is not None:
-            raise TaskError("task and corpus exclude each other: a corpus makes a task of its own")
-        if self.field is not None and self.corpus is None:
-            raise TaskError(f"field={self.field!r} names a column of a corpus, and no corpus is given")
+        given = [name for name in ("task", "corpus", "prompts") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise TaskError(
+                f"{' and '.join(given)} exclude each other: a corpus, or a prompt file, makes a task of its own"
+            )
+        if self.field is not None and (not given or given == ["task"]):
+            raise TaskError(f"field={self.field!r} names a column of a corpus or prompt file, and no corpus is given")
 
     @property
     def folder(self) -> Path:
@@ -159,10 +164,11 @@ def make_task(
     *,
     corpus: str | Path | None = None,
     field: str | None = None,
+    prompts: str | Path | None = None,
     tokenizer: str = "auto",
     vocab_size: int | None = None,
     max_new_tokens: int = 64,
-    max_prompt_tokens: int = 32,
+    max_prompt_tokens: int | None = None,
     on_long_prompt: str = "skip",
     cache_dir: str | Path | None = None,
 ) -> Task:
@@ -171,11 +177,12 @@ def make_task(
     Args:
         task: a registered name; None for the default unless a corpus is given. A `Task` comes back as it is.
         corpus: file to make a task from: text, CSV, JSON or JSONL.
-        field: column or field of a CSV, JSON or JSONL corpus.
-        tokenizer: "auto", "char", "word", "bpe", or a tokenizer.json.
+        field: column or field of a CSV, JSON or JSONL corpus; of a prompt file "PROMPT:REFERENCE".
+        prompts: file of prompts with references and metadata, JSONL, JSON or CSV; see `textgym.text.prompt_files`.
+        tokenizer: "auto", "char", "word", "bpe"; a tokenizer file; or a folder or hub name of Hugging Face's.
         vocab_size: V at most, for tokenizers that are trained; None for 2,048 (bpe), 4,096 (word) or 8,192 (char).
         max_new_tokens: budget of a completion, EOS included.
-        max_prompt_tokens: longest prompt.
+        max_prompt_tokens: longest prompt; None for 32 in a corpus and 512 in a prompt file.
         on_long_prompt: what becomes of longer ones: "skip", "truncate" or "error".
         cache_dir: where fitted arrays are kept; None for TEXTGYM_CACHE or the user's cache folder.
 
@@ -187,7 +194,16 @@ def make_task(
     """
     return open_task(
         TaskSettings(
-            task, corpus, field, tokenizer, vocab_size, max_new_tokens, max_prompt_tokens, on_long_prompt, cache_dir
+            task,
+            corpus,
+            field,
+            tokenizer,
+            vocab_size,
+            max_new_tokens,
+            max_prompt_tokens,
+            on_long_prompt,
+            cache_dir,
+            prompts,
         )
     )
 
@@ -202,14 +218,16 @@ def open_task(settings: TaskSettings) -> Task:
     settings.check()
     _speak()
     if settings.corpus is not None:
-        return _task_of_corpus(settings, open_corpus(str(settings.corpus), settings.field))
+        return _task_of(settings, corpus_text(settings.corpus, settings.field))
+    if settings.prompts is not None:
+        return _task_of(settings, file_text(settings.prompts, settings.field))
     return task_builder(settings.task or DEFAULT_TASK)(settings)
 
 
 @register_task("docstrings")
 def docstrings(settings: TaskSettings) -> Task:
     """The docstrings of the installed Python's standard library: real English on every machine."""
-    return _task_of_corpus(settings, open_corpus("docstrings"))
+    return _task_of(settings, corpus_text("docstrings"))
 
 
 def task_builder(name: str) -> TaskBuilder:
@@ -217,29 +235,34 @@ def task_builder(name: str) -> TaskBuilder:
 
     Raises:
         UnknownNameError: no task has that name.
+        TaskError: another package brings it, and cannot be loaded.
     """
     if name not in _builders:
-        for point in entry_points(group="textgym.tasks"):
-            if point.name == name:
-                _builders[name] = point.load()
-                break
-        else:
+        points = list(entry_points(group="textgym.tasks", name=name))
+        if not points:
             raise UnknownNameError("task", name, task_names())
+        point = only("task", points, TaskError)
+        with blamed("task", point, TaskError):
+            found = point.load()
+            if name not in _builders:  # a plug-in may also call `register_task` itself
+                if not callable(found):
+                    raise TaskError(f"{found!r} is no function that makes a task of its settings")
+                _builders[name] = found
     return _builders[name]
 
 
-def _task_of_corpus(settings: TaskSettings, source: CorpusSource) -> Task:
-    """The steps from a corpus to a task; what each makes is kept under a key of everything that it depends on."""
-    given = None if settings.tokenizer in KINDS else load_tokenizer(_tokenizer_file(settings.tokenizer))
+def _task_of(settings: TaskSettings, source: TextSource) -> Task:
+    """The steps from text to a task; what each makes is kept under a key of everything that it depends on."""
+    given = None if settings.tokenizer in KINDS else open_tokenizer(settings.tokenizer)
+    longest = source.max_prompt_tokens if settings.max_prompt_tokens is None else settings.max_prompt_tokens
     text_key = [_FORMAT, source.fingerprint, settings.tokenizer if given is None else given.signature]
     text_key += [settings.vocab_size] if given is None else []
-    prompt_key = [*text_key, settings.max_new_tokens, settings.max_prompt_tokens, settings.on_long_prompt]
+    prompt_key = [*text_key, settings.max_new_tokens, longest, settings.on_long_prompt]
     signature = f"{source.name}:{hashlib.sha256(json.dumps(prompt_key).encode()).hexdigest()[:16]}"
     if (signature, settings.folder) not in _tasks:
         store = ArrayStore(settings.folder)
-        corpus = functools.cache(source.load)
-        tokenizer = given or _trained_tokenizer(store, json.dumps(text_key), settings, corpus, source.name)
-        sets = _prompt_sets(store, json.dumps(prompt_key), settings, corpus, tokenizer, source.name)
+        tokenizer = given or _trained_tokenizer(store, json.dumps(text_key), settings, source)
+        sets = _prompt_sets(store, json.dumps(prompt_key), settings, source, tokenizer, longest)
         _tasks[signature, settings.folder] = Task(
             source.name,
             tokenizer,
@@ -249,7 +272,7 @@ def _task_of_corpus(settings: TaskSettings, source: CorpusSource) -> Task:
             DEFAULT_REWARD,
             TaskContext(source.name, tokenizer, sets, signature, store),
             signature,
-            str(settings.corpus or source.name),
+            str(settings.corpus or settings.prompts or source.name),
             corpus_hash=source.fingerprint,
         )
     return _tasks[signature, settings.folder]
@@ -258,46 +281,32 @@ def _task_of_corpus(settings: TaskSettings, source: CorpusSource) -> Task:
 _tasks: dict[tuple[str, Path], Task] = {}
 
 
-def _tokenizer_file(name: str) -> Path:
-    if not Path(name).is_file() and not name.endswith(".json"):
-        raise UnknownNameError("tokenizer", name, [*KINDS, "a path to a tokenizer.json"])
-    return Path(name)
-
-
-def _trained_tokenizer(
-    store: ArrayStore, key: str, settings: TaskSettings, corpus: Callable[[], Corpus], name: str
-) -> Tokenizer:
+def _trained_tokenizer(store: ArrayStore, key: str, settings: TaskSettings, source: TextSource) -> Tokenizer:
     def train() -> Arrays:
-        documents, split = corpus().documents, split_documents(corpus())
-        tokenizer = train_tokenizer(settings.tokenizer, [documents[i] for i in split["train"]], settings.vocab_size)
+        tokenizer = train_tokenizer(settings.tokenizer, source.training_texts(), settings.vocab_size)
         return pack_texts([tokenizer_to_json(tokenizer)])
 
-    return tokenizer_from_json(unpack_texts(store.fetch("tokenizer", key, train, f"training a tokenizer on {name}"))[0])
+    arrays = store.fetch("tokenizer", key, train, f"training a tokenizer on {source.name}")
+    return tokenizer_from_json(unpack_texts(arrays)[0])
 
 
 def _prompt_sets(
-    store: ArrayStore,
-    key: str,
-    settings: TaskSettings,
-    corpus: Callable[[], Corpus],
-    tokenizer: Tokenizer,
-    name: str,
+    store: ArrayStore, key: str, settings: TaskSettings, source: TextSource, tokenizer: Tokenizer, longest: int
 ) -> dict[str, PromptSet]:
     def build() -> Arrays:
-        sets = build_prompts(
-            corpus(),
+        sets = source.build(
             tokenizer,
             max_new_tokens=settings.max_new_tokens,
-            max_prompt_tokens=settings.max_prompt_tokens,
+            max_prompt_tokens=longest,
             on_long_prompt=cast(OnLongPrompt, settings.on_long_prompt),
         )
         return {f"{split}/{part}": array for split in SPLITS for part, array in sets[split].to_arrays().items()}
 
-    arrays = store.fetch("prompts", key, build, f"finding prompts in {name}")
+    arrays = store.fetch("prompts", key, build, f"finding prompts in {source.name}")
     parts = {
         split: {k.removeprefix(f"{split}/"): a for k, a in arrays.items() if k.startswith(split)} for split in SPLITS
     }
-    return {split: PromptSet.from_arrays(parts[split]) for split in SPLITS}
+    return {split: source.from_arrays(parts[split]) for split in SPLITS}
 
 
 def _speak() -> None:

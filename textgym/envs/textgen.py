@@ -1,30 +1,36 @@
-"""TextGen-v0: the state is the token prefix, an action is the next token, a scorer pays at the end."""
+"""TextGen-v0: the state is the token prefix, an action is the next token, a scorer pays."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
-from jaxtyping import Bool, Int32
+from gymnasium.spaces import Box
+from jaxtyping import Bool, Int32, UInt8
 
 from textgym.envs.dynamics import LIVE, step_row
 from textgym.envs.episodes import RENDER_FPS, RENDER_MODES, checked_action, checked_options, open_episodes
-from textgym.envs.render import Ending, ansi
+from textgym.envs.render import Ending, draw
 from textgym.envs.spec import TextGenSpec, checked_render_mode
 from textgym.envs.tasks import Task, TaskSettings
-from textgym.errors import EpisodeError
+from textgym.errors import EpisodeError, TaskError
 from textgym.scorers.reward import Reward
 
 Observation = Int32[np.ndarray, " L"]
+Observed = Observation | Any
+"""What the outside gets to see: an `Observation`, or what a twin makes of it."""
+
+_ROW = np.zeros(1, np.int64)
+"""The only row there is."""
 
 
-class TextGenEnv(gym.Env[Observation, np.int64]):
+class TextGenEnv(gym.Env[Observed, np.int64]):
     """One text at a time.
 
     An observation is the prefix, shape (L,), int32: prompt, separator, completion so far, then -1. An action is a token
     id in 0..V-1. EOS, the task's stop rule and the budget end an episode (`terminated`); the reward is paid there, and
-    is 0.0 before. `truncated` comes only from an outside TimeLimit.
+    is 0.0 before, unless `delivery` says otherwise. `truncated` comes only from an outside TimeLimit.
 
     Every info holds `length`, the tokens of the completion so far. At the end it holds `finish_reason` ("stop",
     "length" or "rule"), `completion` (a tuple of ids: vector environments could not stack arrays of unequal length),
@@ -36,19 +42,26 @@ class TextGenEnv(gym.Env[Observation, np.int64]):
     Args:
         task: name of a task or a `Task`; None for the default ("docstrings" while v0 is provisional).
         corpus: file to make a task from, in place of `task`.
-        field: column or field of a CSV, JSON or JSONL corpus.
-        tokenizer: "auto", "char", "word", "bpe", or a tokenizer.json.
+        field: its column or field; of a prompt file "PROMPT:REFERENCE", by default "prompt:references".
+        prompts: JSON Lines, JSON or CSV file of prompts with references and metadata, in place of `task`; see
+            `textgym.text.prompt_files`.
+        tokenizer: "auto", "char", "word", "bpe", a tokenizer file, or a folder or hub name of Hugging Face's.
         vocab_size: V at most, for tokenizers that are trained; None for 2,048 (bpe), 4,096 (word) or 8,192 (char).
         max_new_tokens: budget of a completion, EOS included.
-        max_prompt_tokens: longest prompt.
+        max_prompt_tokens: longest prompt; None for 32, or for 512 where `prompts` is given.
         on_long_prompt: "skip", "truncate" or "error".
         split: "train" or "heldout": which prompts are drawn.
         reward: spec, mapping, Scorer, callable or "file.py:function"; None for the task's default.
+        delivery: when the reward is paid: "terminal", "per_token" or "shaped"; see `textgym.scorers.delivery`.
         on_failure: "raise", or "mask": a failed row is paid NaN and `info["reward_failed"]` says so; only for
             buffers that drop such episodes.
+        constraint: which tokens may come next, as a mask: a mapping such as `{"min_new_tokens": 8,
+            "no_repeat_ngram": 3, "banned": ["foo"]}` (see `textgym.envs.constraints`), or a `types.Constraint`. It
+            binds agents that look at masks, which plain PPO does not; for others see `illegal_actions`.
+        group_size: 1; only rows of a vector environment form groups.
         gamma: discount that shaped delivery is computed with; terminal delivery does not use it.
         mask_in_info: put `action_mask` (int8, as `Discrete.sample` takes it) into every info.
-        render_mode: "ansi", "human" or None.
+        render_mode: "ansi", "human", "rgb_array" or None.
         cache_dir: where fitted arrays are kept; None for TEXTGYM_CACHE or the user's cache folder.
     """
 
@@ -60,34 +73,60 @@ class TextGenEnv(gym.Env[Observation, np.int64]):
         task: str | Task | None = None,
         corpus: str | None = None,
         field: str | None = None,
+        prompts: str | None = None,
         tokenizer: str = "auto",
         vocab_size: int | None = None,
         max_new_tokens: int = 64,
-        max_prompt_tokens: int = 32,
+        max_prompt_tokens: int | None = None,
         on_long_prompt: str = "skip",
         split: str = "train",
         reward: Any = None,
+        delivery: str = "terminal",
         on_failure: str = "raise",
+        constraint: Any = None,
+        group_size: int = 1,
         gamma: float = 1.0,
         mask_in_info: bool = False,
         render_mode: str | None = None,
         cache_dir: str | None = None,
     ) -> None:
         settings = TaskSettings(
-            task, corpus, field, tokenizer, vocab_size, max_new_tokens, max_prompt_tokens, on_long_prompt, cache_dir
+            task,
+            corpus,
+            field,
+            tokenizer,
+            vocab_size,
+            max_new_tokens,
+            max_prompt_tokens,
+            on_long_prompt,
+            cache_dir,
+            prompts,
         )
+        if group_size != 1:
+            raise TaskError(
+                f"group_size={group_size}: one environment is no group. Rows of a vector environment share their "
+                f"prompts: gym.make_vec(..., group_size={group_size})"
+            )
         self.render_mode = checked_render_mode(render_mode)
         self.episodes = open_episodes(
-            settings, split=split, reward=reward, on_failure=on_failure, gamma=gamma, mask_in_info=mask_in_info
+            settings,
+            split=split,
+            reward=reward,
+            delivery=delivery,
+            on_failure=on_failure,
+            gamma=gamma,
+            mask_in_info=mask_in_info,
+            constraint=constraint,
         )
         self.gamma = gamma
-        self.observation_space = self.episodes.observation_space()
+        self.observation_space = self._space(self.episodes.observation_space())
         self.action_space = self.episodes.action_space()
         self._rules = self.episodes.rules
         self._tokens: Observation | None = None
         self._length = self._start = self._index = 0
         self._over = False
         self._ending: Ending | None = None
+        self._payments = self.episodes.delivery.payments(1)
 
     @property
     def task(self) -> Task:
@@ -112,7 +151,7 @@ class TextGenEnv(gym.Env[Observation, np.int64]):
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
+    ) -> tuple[Observed, dict[str, Any]]:
         """Begins an episode on a drawn or a chosen prompt.
 
         Raises:
@@ -123,9 +162,11 @@ class TextGenEnv(gym.Env[Observation, np.int64]):
         start = self.episodes.begin(self.np_random, chosen.get("prompt"), chosen.get("prompt_index"))
         self._tokens, self._start, self._index = start.tokens, start.start, start.index
         self._length, self._over, self._ending = start.start, False, None
+        if self._payments is not None:
+            self._payments.begin(_ROW, [start.tokens[: start.start - 1]])
         return self._told()
 
-    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Observed, float, bool, bool, dict[str, Any]]:
         """Appends one token.
 
         Raises:
@@ -140,9 +181,10 @@ class TextGenEnv(gym.Env[Observation, np.int64]):
         token = checked_action(self._rules, action)
         tokens, length, reason = step_row(self._rules, self._tokens, self._length, self._start, token)
         if reason == LIVE:
+            reward = self._pay(token)
             self._tokens, self._length = tokens, length
             observation, info = self._told()
-            return observation, 0.0, False, False, info
+            return observation, reward, False, False, info
         outcome = self.episodes.finish(
             tokens[None],
             np.array([length]),
@@ -151,10 +193,23 @@ class TextGenEnv(gym.Env[Observation, np.int64]):
             np.array([reason], np.int8),
         )
         self._tokens, self._length, self._over, self._ending = tokens, length, True, outcome.ending(0)
+        rewards = outcome.rewards if self._payments is None else self._payments.rest(_ROW, outcome.rewards)
         observation, info = self._told()
-        return observation, float(outcome.rewards[0]), True, False, info | outcome.info(0)
+        return observation, float(rewards[0]), True, False, info | outcome.info(0)
 
-    def _told(self) -> tuple[Observation, dict[str, Any]]:
+    def _pay(self, token: int) -> float:
+        """What a token that does not end the text earns."""
+        if self._payments is None:
+            return 0.0
+        assert self._tokens is not None
+        try:
+            return float(self._payments.pay(_ROW, np.array([token]))[0])
+        except Exception:
+            prompt, completion = self._tokens[: self._start - 1], self._tokens[self._start : self._length]
+            self._payments.rebuild(_ROW, [prompt], [completion])
+            raise
+
+    def _told(self) -> tuple[Observed, dict[str, Any]]:
         """What the outside gets to see of the state: copies, since clients keep and change them."""
         assert self._tokens is not None
         info: dict[str, Any] = {"length": self._length - self._start}
@@ -162,7 +217,15 @@ class TextGenEnv(gym.Env[Observation, np.int64]):
             info["action_mask"] = self.action_masks().astype(np.int8)
         if self.render_mode == "human":
             self.render()
-        return self._tokens.copy(), info
+        return self._observed(self._tokens, self.action_masks), info
+
+    def _space(self, tokens: Box) -> gym.Space[Any]:
+        """The space of what `_observed` gives, for token ids in this one; twins override both (see twins.py)."""
+        return tokens
+
+    def _observed(self, tokens: Observation, masks: Callable[[], Bool[np.ndarray, " V"]]) -> Observed:
+        """A prefix as the outside gets to see it: a copy."""
+        return tokens.copy()
 
     def action_masks(self) -> Bool[np.ndarray, " V"]:
         """Which tokens may come next, (V,). A token that may not is executed all the same, and counted.
@@ -179,8 +242,11 @@ class TextGenEnv(gym.Env[Observation, np.int64]):
         row: Bool[np.ndarray, " V"] = masks[0]
         return row
 
-    def render(self) -> str | None:
-        """The text so far: returned in mode "ansi", printed in mode "human", as each reset and step does."""
+    def render(self) -> str | UInt8[np.ndarray, "H W 3"] | None:
+        """The text so far: as escape codes in mode "ansi", as a picture (H, W, 3) of fixed size in mode "rgb_array".
+
+        In mode "human" it is printed, as each reset and step does, and None comes back.
+        """
         if self.render_mode is None:
             gym.logger.warn(
                 f"render() without a render mode: gym.make('TextGen-v0', render_mode=...), one of {RENDER_MODES}"
@@ -188,9 +254,8 @@ class TextGenEnv(gym.Env[Observation, np.int64]):
             return None
         if self._tokens is None:
             raise EpisodeError("render before the first reset: call reset()")
-        prompt, completion = self._tokens[: self._start - 1], self._tokens[self._start : self._length]
-        frame = ansi(self.task.tokenizer, prompt, completion, self._ending)
-        if self.render_mode == "ansi":
+        frame = draw(self.render_mode, self.task.tokenizer, self._tokens, self._start, self._length, self._ending)
+        if self.render_mode != "human":
             return frame
         print(frame, flush=True)
         return None

@@ -1,36 +1,43 @@
 """TextGen-v0 for many rows at once: one batched transition a step, Python work only for rows that end or begin.
 
-Row i equals a `TextGenEnv` that was reset with seed + i: observations, rewards, flags and infos, in all three autoreset
-modes, bit for bit.
+Row i equals a `TextGenEnv` that was reset with seed + i (of groups: with the seed of the group's first row):
+observations, rewards, flags and infos, in all three autoreset modes, bit for bit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
+from gymnasium.spaces import Box
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
-from jaxtyping import Bool, Float64, Int8, Int32, Int64
+from gymnasium.vector.utils import batch_space, iterate
+from jaxtyping import Bool, Float64, Int8, Int32, Int64, UInt8
 
 from textgym.envs import dynamics
 from textgym.envs.dynamics import LIVE
 from textgym.envs.episodes import RENDER_FPS, RENDER_MODES, Outcome, checked_options, open_episodes, outside
 from textgym.envs.infos import add_columns
-from textgym.envs.render import Ending, ansi
+from textgym.envs.render import Ending, draw
 from textgym.envs.spec import TextGenSpec, checked_render_mode
 from textgym.envs.tasks import Task, TaskSettings
 from textgym.errors import EpisodeError, SpaceError, TaskError
 from textgym.scorers.reward import Reward
+from textgym.types import TokenIds
 
 Observations = Int32[np.ndarray, "B L"]
+Observed = Observations | Any
+"""What the outside gets to see: `Observations`, or what a twin makes of them."""
 Infos = dict[str, Any]
 Rows = Int64[np.ndarray, " N"]
 
+_STATE = ("tokens", "lengths", "starts", "indices", "terminated", "over")
+"""The arrays, one element or line a row, that change from step to step."""
 
-class TextGenVectorEnv(VectorEnv[Observations, Int64[np.ndarray, " B"], np.ndarray]):
+
+class TextGenVectorEnv(VectorEnv[Observed, Int64[np.ndarray, " B"], np.ndarray]):
     """B texts at a time; `gym.make_vec("TextGen-v0", num_envs=B)` makes this.
 
     Spaces, infos and reset options are those of `TextGenEnv`, batched as Gymnasium batches them: an info key holds an
@@ -42,18 +49,23 @@ class TextGenVectorEnv(VectorEnv[Observations, Int64[np.ndarray, " B"], np.ndarr
         num_envs: B.
         task: see `TextGenEnv`, as for all that is not listed here.
         corpus: file to make a task from, in place of `task`.
-        field: column or field of a CSV, JSON or JSONL corpus.
-        tokenizer: "auto", "char", "word", "bpe", or a tokenizer.json.
+        field: its column or field; of a prompt file "PROMPT:REFERENCE".
+        prompts: file of prompts with references and metadata, in place of `task`.
+        tokenizer: "auto", "char", "word", "bpe", a tokenizer file, or a folder or hub name of Hugging Face's.
         vocab_size: V at most, for tokenizers that are trained; None for 2,048 (bpe), 4,096 (word) or 8,192 (char).
         max_new_tokens: budget of a completion, EOS included.
-        max_prompt_tokens: longest prompt.
+        max_prompt_tokens: longest prompt; None for 32, or for 512 where `prompts` is given.
         on_long_prompt: "skip", "truncate" or "error".
         split: "train" or "heldout".
         reward: spec, mapping, Scorer, callable or "file.py:function".
+        delivery: when the reward is paid: "terminal", "per_token" or "shaped".
         on_failure: "raise" or "mask".
+        constraint: which tokens may come next, as a mask.
+        group_size: G neighbouring rows share their prompts, for agents that compare completions of one prompt: the
+            k-th prompt that is drawn in a row is the same in all rows of a group, whenever their episodes end.
         gamma: discount that shaped delivery is computed with.
         mask_in_info: put `action_mask` into every info, int8 (B, V).
-        render_mode: "ansi", "human" or None.
+        render_mode: "ansi", "human", "rgb_array" or None.
         cache_dir: where fitted arrays are kept.
         autoreset_mode: an `AutoresetMode` or its value.
         max_episode_steps: steps after which an episode is truncated, as TimeLimit does it; None for never.
@@ -67,14 +79,18 @@ class TextGenVectorEnv(VectorEnv[Observations, Int64[np.ndarray, " B"], np.ndarr
         task: str | Task | None = None,
         corpus: str | None = None,
         field: str | None = None,
+        prompts: str | None = None,
         tokenizer: str = "auto",
         vocab_size: int | None = None,
         max_new_tokens: int = 64,
-        max_prompt_tokens: int = 32,
+        max_prompt_tokens: int | None = None,
         on_long_prompt: str = "skip",
         split: str = "train",
         reward: Any = None,
+        delivery: str = "terminal",
         on_failure: str = "raise",
+        constraint: Any = None,
+        group_size: int = 1,
         gamma: float = 1.0,
         mask_in_info: bool = False,
         render_mode: str | None = None,
@@ -84,10 +100,24 @@ class TextGenVectorEnv(VectorEnv[Observations, Int64[np.ndarray, " B"], np.ndarr
         disable_env_checker: bool | None = None,
     ) -> None:
         settings = TaskSettings(
-            task, corpus, field, tokenizer, vocab_size, max_new_tokens, max_prompt_tokens, on_long_prompt, cache_dir
+            task,
+            corpus,
+            field,
+            tokenizer,
+            vocab_size,
+            max_new_tokens,
+            max_prompt_tokens,
+            on_long_prompt,
+            cache_dir,
+            prompts,
         )
         if num_envs < 1:
             raise TaskError(f"num_envs={num_envs}: at least 1 row is needed")
+        if isinstance(group_size, bool) or group_size < 1 or num_envs % group_size:
+            raise TaskError(
+                f"group_size={group_size}: groups are of equal size, so it is a divisor of the number of rows, "
+                f"num_envs={num_envs}"
+            )
         if max_episode_steps is not None and max_episode_steps < 1:
             raise TaskError(f"max_episode_steps={max_episode_steps}: at least 1, or None for no limit")
         self.autoreset_mode = _checked_mode(autoreset_mode)
@@ -98,10 +128,18 @@ class TextGenVectorEnv(VectorEnv[Observations, Int64[np.ndarray, " B"], np.ndarr
             "autoreset_mode": self.autoreset_mode,
         }
         self.episodes = open_episodes(
-            settings, split=split, reward=reward, on_failure=on_failure, gamma=gamma, mask_in_info=mask_in_info
+            settings,
+            split=split,
+            reward=reward,
+            delivery=delivery,
+            on_failure=on_failure,
+            gamma=gamma,
+            mask_in_info=mask_in_info,
+            constraint=constraint,
         )
         self.gamma, self.num_envs, self.max_episode_steps = gamma, num_envs, max_episode_steps
-        self.single_observation_space = self.episodes.observation_space()
+        self.group_size = group_size
+        self.single_observation_space = self._space(self.episodes.observation_space())
         self.single_action_space = self.episodes.action_space()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -113,6 +151,7 @@ class TextGenVectorEnv(VectorEnv[Observations, Int64[np.ndarray, " B"], np.ndarr
         self._begun = False
         self._terminated, self._over = np.zeros(num_envs, bool), np.zeros(num_envs, bool)
         self._endings: list[Ending | None] = [None] * num_envs
+        self._payments = self.episodes.delivery.payments(num_envs)
 
     @property
     def task(self) -> Task:
@@ -148,19 +187,28 @@ class TextGenVectorEnv(VectorEnv[Observations, Int64[np.ndarray, " B"], np.ndarr
     def _rng(self, row: int) -> np.random.Generator:
         rng = self._rngs[row]
         if rng is None:
-            rng, self._seeds[row] = seeding.np_random()
+            first = self._first(row)
+            if first != row:
+                self._rng(first)  # which draws a seed, if there is none yet
+            rng, self._seeds[row] = seeding.np_random(None if first == row else self._seeds[first])
             self._rngs[row] = rng
         return rng
+
+    def _first(self, row: int) -> int:
+        """The first row of a row's group."""
+        return row - row % self.group_size
 
     # --- reset -------------------------------------------------------------------------------------------------------
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: Mapping[str, Any] | None = None
-    ) -> tuple[Observations, Infos]:
+    ) -> tuple[Observed, Infos]:
         """Begins an episode in every row, or in the rows of the option `reset_mask`.
 
         Args:
-            seed: row i gets seed + i; or a list, one for each row; None goes on with the rows' generators.
+            seed: row i gets seed + i; or a list, one for each row; None goes on with the rows' generators. In groups
+                that of the first row holds for all: row i equals a single environment that is reset with the seed
+                seed + i - i % group_size.
             options: see the class; they are read, never changed.
 
         Raises:
@@ -173,8 +221,8 @@ class TextGenVectorEnv(VectorEnv[Observations, Int64[np.ndarray, " B"], np.ndarr
         prompts = self._one_each("prompt", chosen.get("prompt"), str)
         indices = self._one_each("prompt_index", chosen.get("prompt_index"), (int, np.integer))
         for row in rows.tolist():
-            if seeds[row] is not None:
-                self._rngs[row], self._seeds[row] = seeding.np_random(seeds[row])
+            if seeds[self._first(row)] is not None:
+                self._rngs[row], self._seeds[row] = seeding.np_random(seeds[self._first(row)])
         starts = [self.episodes.begin(self._rng(row), prompts[row], indices[row]) for row in rows.tolist()]
         for row, start in zip(rows.tolist(), starts, strict=True):
             self._tokens[row], self._starts[row], self._indices[row] = start.tokens, start.start, start.index
@@ -182,6 +230,7 @@ class TextGenVectorEnv(VectorEnv[Observations, Int64[np.ndarray, " B"], np.ndarr
         self._lengths[rows] = self._starts[rows]
         self._terminated[rows] = self._over[rows] = False
         self._begun = True
+        self._begin_payments(rows)
         return self._told(rows)
 
     def _rows_to_reset(self, mask: Any) -> Rows:
@@ -221,12 +270,21 @@ class TextGenVectorEnv(VectorEnv[Observations, Int64[np.ndarray, " B"], np.ndarr
         if self.render_mode is not None:
             for row in rows.tolist():
                 self._endings[row] = None
+        self._begin_payments(rows)
+
+    def _begin_payments(self, rows: Rows) -> None:
+        if self._payments is not None:
+            self._payments.begin(rows, self._prompts(rows))
+
+    def _prompts(self, rows: Rows) -> list[TokenIds]:
+        """Copies: the state's own arrays are written over."""
+        return [self._tokens[row, : self._starts[row] - 1].copy() for row in rows.tolist()]
 
     # --- step --------------------------------------------------------------------------------------------------------
 
     def step(
         self, actions: Any
-    ) -> tuple[Observations, Float64[np.ndarray, " B"], Bool[np.ndarray, " B"], Bool[np.ndarray, " B"], Infos]:
+    ) -> tuple[Observed, Float64[np.ndarray, " B"], Bool[np.ndarray, " B"], Bool[np.ndarray, " B"], Infos]:
         """Appends one token to every live row; what a finished row does is the autoreset mode's affair.
 
         Raises:
@@ -250,6 +308,8 @@ class TextGenVectorEnv(VectorEnv[Observations, Int64[np.ndarray, " B"], np.ndarr
         if len(ended):
             outcome = self._finish(tokens, lengths, reason, ended)
             rewards[ended] = outcome.rewards
+        if self._payments is not None:
+            rewards = self._delivered(rewards, ids, reason)
         # Up to here nothing has changed: a scorer may raise, and the step is then as if never made.
         self._tokens, self._lengths = tokens, lengths
         if len(waiting):
@@ -279,6 +339,26 @@ class TextGenVectorEnv(VectorEnv[Observations, Int64[np.ndarray, " B"], np.ndarr
             raise outside(self._rules, ids[(ids < 0) | (ids >= self._rules.vocab_size)][0])
         return ids.astype(np.int64, copy=False)
 
+    def _delivered(
+        self, rewards: Float64[np.ndarray, " B"], ids: Int64[np.ndarray, " B"], reason: Int8[np.ndarray, " B"]
+    ) -> Float64[np.ndarray, " B"]:
+        """What each row is paid now, given the rewards of those that end."""
+        assert self._payments is not None
+        live, ended = np.flatnonzero(~self._over & (reason == LIVE)), np.flatnonzero(reason)
+        try:
+            rewards[live] = self._payments.pay(live, ids[live])
+        except Exception:
+            self._rebuild_payments(np.flatnonzero(~self._over))
+            raise
+        rewards[ended] = self._payments.rest(ended, rewards[ended])
+        return rewards
+
+    def _rebuild_payments(self, rows: Rows) -> None:
+        """What is paid follows from the prefixes."""
+        if self._payments is not None:
+            completions = [self._tokens[row, self._starts[row] : self._lengths[row]] for row in rows.tolist()]
+            self._payments.rebuild(rows, self._prompts(rows), completions)
+
     def _finish(
         self,
         tokens: Observations,
@@ -288,7 +368,7 @@ class TextGenVectorEnv(VectorEnv[Observations, Int64[np.ndarray, " B"], np.ndarr
     ) -> Outcome:
         return self.episodes.finish(tokens[rows], lengths[rows], self._starts[rows], self._indices[rows], reason[rows])
 
-    def _after(self, ended: Rows, outcome: Outcome | None) -> tuple[Observations, Infos]:
+    def _after(self, ended: Rows, outcome: Outcome | None) -> tuple[Observed, Infos]:
         """Observations and infos of a step; in mode SAME_STEP finished rows begin anew in between."""
         everywhere = np.arange(self.num_envs)
         over = np.flatnonzero(self._over)
@@ -300,7 +380,8 @@ class TextGenVectorEnv(VectorEnv[Observations, Int64[np.ndarray, " B"], np.ndarr
         final = self._info(over)
         if outcome is not None:
             add_columns(final, self.num_envs, ended, outcome.columns)
-        last: dict[str, Any] = {"final_obs": [self._tokens[row].copy() for row in over.tolist()]}
+        seen = self._observed(self._tokens[over], lambda: self._masks(over))
+        last: dict[str, Any] = {"final_obs": list(iterate(self.observation_space, seen))}
         self._begin_drawn(over)
         self._terminated[over] = self._over[over] = False
         observations, infos = self._told(everywhere)
@@ -308,13 +389,47 @@ class TextGenVectorEnv(VectorEnv[Observations, Int64[np.ndarray, " B"], np.ndarr
         infos["final_info"], infos["_final_info"] = final, infos["_final_obs"].copy()
         return observations, infos
 
+    # --- saving ------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that decides what comes next, as arrays and JSON values: prefixes, and the generator of each row."""
+        arrays = {name: getattr(self, f"_{name}").copy() for name in _STATE}
+        generators = [None if rng is None else rng.bit_generator.state for rng in self._rngs]
+        return {**arrays, "begun": self._begun, "generators": generators, "seeds": list(self._seeds)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from where another environment of the same settings gave its `state_dict`.
+
+        How a row that is over has ended is forgotten, where that was to be rendered.
+
+        Raises:
+            TaskError: a state of other shapes.
+        """
+        for name in _STATE:
+            own, given = getattr(self, f"_{name}"), np.asarray(state[name])
+            if given.shape != own.shape:
+                raise TaskError(f"this state has {name} of shape {given.shape}, the environment {own.shape}")
+            setattr(self, f"_{name}", given.astype(own.dtype))
+        self._begun, self._seeds = bool(state["begun"]), list(state["seeds"])
+        self._rngs = [None if generator is None else _generator(generator) for generator in state["generators"]]
+        self._endings = [None] * self.num_envs
+        self._rebuild_payments(np.flatnonzero(~self._over) if self._begun else np.arange(0))
+
     # --- what the outside gets to see -------------------------------------------------------------------------------
 
-    def _told(self, rows: Rows) -> tuple[Observations, Infos]:
+    def _told(self, rows: Rows) -> tuple[Observed, Infos]:
         """All observations, and the infos of some rows: copies, since clients keep and change them."""
         if self.render_mode == "human":
             self.render()
-        return self._tokens.copy(), self._info(rows)
+        return self._observed(self._tokens, self.action_masks), self._info(rows)
+
+    def _space(self, tokens: Box) -> gym.Space[Any]:
+        """The space of a row of what `_observed` gives, for ids in this one; twins override both (see twins.py)."""
+        return tokens
+
+    def _observed(self, tokens: Int32[np.ndarray, "N L"], masks: Callable[[], Bool[np.ndarray, "N V"]]) -> Observed:
+        """Prefixes of some rows as the outside gets to see them: copies."""
+        return tokens.copy()
 
     def _info(self, rows: Rows) -> Infos:
         """What every info holds, for some rows."""
@@ -338,23 +453,29 @@ class TextGenVectorEnv(VectorEnv[Observations, Int64[np.ndarray, " B"], np.ndarr
             raise EpisodeError("action_masks before the first reset: call reset()")
         return self._masks(np.arange(self.num_envs))
 
-    def render(self) -> tuple[str, ...] | None:
-        """The texts so far, one a row: returned in mode "ansi", printed in mode "human"."""
+    def render(self) -> tuple[str | UInt8[np.ndarray, "H W 3"], ...] | None:
+        """The texts so far, one a row, as `TextGenEnv.render` gives them; printed in mode "human"."""
         if self.render_mode is None:
             gym.logger.warn(f"render() without a render mode: give render_mode, one of {RENDER_MODES}")
             return None
         if not self._begun:
             raise EpisodeError("render before the first reset: call reset()")
         frames = tuple(
-            ansi(self.task.tokenizer, tokens[: start - 1], tokens[start:length], ending)
+            draw(self.render_mode, self.task.tokenizer, tokens, int(start), int(length), ending)
             for tokens, start, length, ending in zip(
                 self._tokens, self._starts, self._lengths, self._endings, strict=True
             )
         )
-        if self.render_mode == "ansi":
+        if self.render_mode != "human":
             return frames
-        print("\n".join(frames), flush=True)
+        print(*frames, sep="\n", flush=True)
         return None
+
+
+def _generator(state: Mapping[str, Any]) -> np.random.Generator:
+    generator, _ = seeding.np_random(0)
+    generator.bit_generator.state = state
+    return generator
 
 
 def _checked_mode(mode: Any) -> AutoresetMode:

@@ -283,9 +283,9 @@ class NGramStream:
         logprobs: Float64[np.ndarray, "B V"] = np.log(self._model._distribution(self._contexts))
         return logprobs
 
-    def restart(self, row: int, prompt: TokenIds) -> None:
-        """Begins row `row` again from another prompt."""
-        self._contexts[row] = self._model._contexts([prompt])[0]
+    def restart(self, rows: Int[np.ndarray, " N"], prompts: Sequence[TokenIds]) -> None:
+        """Begins these rows again, each from a prompt of its own."""
+        self._contexts[rows] = self._model._contexts(prompts)
 
 
 @dataclass(frozen=True, eq=False)

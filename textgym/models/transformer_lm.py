@@ -13,7 +13,7 @@ from jaxtyping import Float64, Int64
 from safetensors.torch import save as tensors_to_bytes
 
 from textgym.models.layout import Layout, lay_out, negative_logprobs, similar_lengths
-from textgym.models.transformer import Transformer
+from textgym.models.transformer import KVCache, Transformer
 from textgym.types import TokenIds
 
 LOWEST_LOGPROB = -30.0
@@ -84,6 +84,10 @@ class TransformerLM:
             result[rows] = self.model.logits(last).double().log_softmax(-1).clamp(min=LOWEST_LOGPROB).cpu().numpy()
         return result
 
+    def stream(self, prompts: Sequence[TokenIds]) -> "TransformerStream":
+        """Texts that grow token by token, one row a prompt; equal to `logprobs` within `tolerance`."""
+        return TransformerStream(self, prompts)
+
     def _batches(
         self, prompts: Sequence[TokenIds], completions: Sequence[TokenIds]
     ) -> Iterator[tuple[Int64[np.ndarray, " R"], Layout]]:
@@ -93,3 +97,44 @@ class TransformerLM:
         for rows in similar_lengths(lengths, self.batch_tokens):
             batch = [pairs[i] for i in rows]
             yield rows, lay_out([p for p, _ in batch], [c for _, c in batch], sep_id=self.sep_id, device=device)
+
+
+class TransformerStream:
+    """Texts that grow token by token under a `TransformerLM`, with a KV cache: `textgym.types.TokenStream`.
+
+    Args:
+        lm: the language model.
+        prompts: the text so far of each row, without separator.
+    """
+
+    def __init__(self, lm: TransformerLM, prompts: Sequence[TokenIds]) -> None:
+        self._lm, self._model = lm, lm.model
+        weight = lm.model.wte.weight
+        self._cache = KVCache(lm.model.config, len(prompts), weight.device, weight.dtype)
+        self._hidden = torch.zeros((len(prompts), lm.model.config.n_embd), device=weight.device, dtype=weight.dtype)
+        self.restart(np.arange(len(prompts)), prompts)
+
+    @torch.inference_mode()
+    def restart(self, rows: Int64[np.ndarray, " N"], prompts: Sequence[TokenIds]) -> None:
+        """Begins these rows again, each from a prompt of its own."""
+        nothing = [np.empty(0, dtype=np.int32)] * len(prompts)
+        layout = lay_out(prompts, nothing, sep_id=self._lm.sep_id, device=self._hidden.device)
+        chosen = torch.as_tensor(rows, device=self._hidden.device)
+        states = self._model.prefill(layout.tokens, layout.lengths, self._cache, chosen)
+        self._hidden[chosen] = states[torch.arange(len(rows)), layout.lengths - 1]
+
+    @torch.inference_mode()
+    def advance(self, tokens: Int64[np.ndarray, " B"]) -> Float64[np.ndarray, " B"]:
+        """Adds one token to each row and returns its log-probability in nats, (B,); -1 adds none and gives 0."""
+        chosen = torch.as_tensor(tokens, device=self._hidden.device)
+        live, lengths = chosen >= 0, self._cache.lengths
+        chosen = chosen.clamp(min=0)
+        table = self._model.logits(self._hidden).double().log_softmax(-1)
+        logprobs = table.gather(1, chosen[:, None])[:, 0].clamp(min=LOWEST_LOGPROB) * live
+        # A resting row writes into a slot that its next token writes over, if there is a slot left.
+        self._cache.lengths = torch.where(live, lengths, lengths.clamp(max=self._model.config.context - 1))
+        states = self._model.decode(chosen, self._cache)
+        self._cache.lengths = torch.where(live, lengths + 1, lengths)
+        self._hidden = torch.where(live[:, None], states, self._hidden)
+        result: Float64[np.ndarray, " B"] = logprobs.cpu().numpy()
+        return result

@@ -20,12 +20,15 @@ class TrainConfig:
     Args:
         task: name of a task; None where a corpus is given.
         corpus: a text, CSV, JSON or JSON Lines file, or a folder of text files.
-        field: its column or field.
+        field: its column or field; of a prompt file "PROMPT:REFERENCE".
+        prompts: a file of prompts with references and metadata, in place of a corpus.
         tokenizer: "auto", "char", "word", "bpe" or a tokenizer file.
         vocab_size: most tokens a trained tokenizer may have; None for what suits its kind.
         max_new_tokens: the budget of a completion.
-        max_prompt_tokens: the longest prompt.
+        max_prompt_tokens: the longest prompt; None for 32 in a corpus and 512 in a prompt file.
         reward: a reward expression or `file.py:function`; None is the task's default.
+        delivery: when the reward is paid: "terminal", "per_token" or "shaped". The return and, at the discount of 1
+            that runs use, the best policy are the same; per token, an agent is told of what it did sooner.
         agent: name of an agent, e.g. "ppo".
         model: a checkpoint folder to start from; None pretrains.
         model_size: architecture of a pretrained model.
@@ -33,6 +36,7 @@ class TrainConfig:
         steps: environment transitions, which is generated tokens.
         envs: rows of the vector environment.
         kl: coefficient of the KL penalty against the starting model, in reward units a nat.
+        kl_target: KL in nats a text that the coefficient is steered to, beginning with `kl`; None leaves it alone.
         learning_rate: of the agent; None is the agent's default.
         eval_prompts: held-out prompts that are completed before and after.
         seed: of everything.
@@ -42,11 +46,13 @@ class TrainConfig:
     task: str | None = None
     corpus: str | None = None
     field: str | None = None
+    prompts: str | None = None
     tokenizer: str = "auto"
     vocab_size: int | None = None
     max_new_tokens: int = 64
-    max_prompt_tokens: int = 32
+    max_prompt_tokens: int | None = None
     reward: str | None = None
+    delivery: str = "per_token"
     agent: str = "ppo"
     model: str | None = None
     model_size: str = "small"
@@ -54,6 +60,7 @@ class TrainConfig:
     steps: int = 150_000
     envs: int = 64
     kl: float = 0.5
+    kl_target: float | None = None
     learning_rate: float | None = None
     eval_prompts: int = 256
     seed: int = 0
@@ -65,6 +72,11 @@ class TrainConfig:
                 raise TaskError(f"{name}={getattr(self, name)} must be at least 1")
         if self.kl < 0:
             raise TaskError(f"kl={self.kl} would reward distance from the starting model; it must be at least 0")
+        if self.kl_target is not None and (self.kl_target <= 0 or self.kl == 0):
+            raise TaskError(
+                f"kl_target={self.kl_target} with kl={self.kl}: the target is above 0, and so is the coefficient that "
+                "the steering begins with"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able values."""

@@ -76,8 +76,8 @@ def evaluate(
         sampling=sampling or Sampling(),
         seed=seed,
     )
-    references = [[prompts.reference_text(int(i), tokenizer)] for i in chosen]
-    batch = TextBatch(ids, made.ids, tokenizer, references)
+    references = [prompts.references(int(i), tokenizer) for i in chosen]
+    batch = TextBatch(ids, made.ids, tokenizer, references, [prompts.metadata(int(i)) for i in chosen])
     scores = reward.score(batch)
     values = {"reward": scores.values} | {f"reward/{name}": column for name, column in scores.components.items()}
     for name in ALWAYS:

@@ -1,27 +1,32 @@
 """The main job: pretrain by maximum likelihood, fine-tune on a reward, evaluate before and after."""
 
+import io
 import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import torch
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from textgym.envs.tasks import Task, make_task
-from textgym.errors import TaskError, UnknownNameError
+from textgym.errors import CheckpointError, TextGymError, UnknownNameError
 from textgym.models.checkpoint import SIZES, Checkpoint, load_checkpoint, new_model, peek, require_fit, save_checkpoint
 from textgym.models.fit import FitConfig, fit
-from textgym.models.folder import CONFIG_FILE
 from textgym.runs.config import TrainConfig, versions
 from textgym.runs.curve import draw_curve
 from textgym.runs.evaluate import Evaluation, evaluate, paired_interval
-from textgym.sb3.callbacks import RewardLog
+from textgym.runs.folder import check_folder, clear_folder
+from textgym.runs.record import CHECKPOINTS, RunRecord, cannot_write, new_record, record_of, require_same_config
+from textgym.sb3.callbacks import RewardLog, cut_rows
+from textgym.sb3.checkpoints import TrainingCheckpoint, remove_checkpoints, saved_tokens
+from textgym.sb3.checkpoints import resume as resume_training
 from textgym.sb3.vec_env import make_sb3_env
 from textgym.scorers.reward import Reward, bind_reward
 from textgym.text.store import write_atomic
@@ -48,7 +53,13 @@ class TrainResult:
 
 
 def train(
-    config: TrainConfig, out: Path, *, cache_dir: str | Path | None = None, progress: Progress | None = None
+    config: TrainConfig,
+    out: Path,
+    *,
+    cache_dir: str | Path | None = None,
+    progress: Progress | None = None,
+    resume: bool = False,
+    checkpoint_every: int = 1,
 ) -> TrainResult:
     """Runs the main job and saves everything below `out`.
 
@@ -57,16 +68,30 @@ def train(
         out: the folder; made if absent. An earlier run in it is written over, anything else is refused.
         cache_dir: where fitted tokenizers and models are kept; None is the user's cache.
         progress: is told how far the run is.
+        resume: goes on with the run that was begun in `out` with these settings, from its last checkpoint: the result
+            is that of a run that nothing stopped. What pretraining had done is lost if it was not finished.
+        checkpoint_every: rollouts from one checkpoint to the next; 0 for none.
 
     Raises:
+        CheckpointError: there is nothing to resume, or what there is is damaged.
+        TaskError: a run that is to be resumed was begun with other settings; or `out` cannot be written.
         KeyboardInterrupt: after saving the model as far as it came.
     """
     begun = time.perf_counter()
     build = agent_builder(config.agent)
-    _check(config, out)
+    earlier = record_of(out) if resume else None
+    if earlier is None:
+        if config.model is None and config.model_size not in SIZES:
+            raise UnknownNameError("model size", config.model_size, SIZES)
+        check_folder(out)
+    else:
+        require_same_config(earlier.config, config, out)
     task = open_task(config, cache_dir)
     reward = bind_reward(config.reward or task.reward, task.context)
-    start = starting_model(config, task, out, progress)
+    record = new_record(config, task.signature, reward.signature)
+    if earlier is not None:
+        earlier.require_same(record, out)
+    start = starting_model(record, earlier, task, out, progress)
     reference = start.model.to(config.device)
     _log.info("completing held-out prompts with the starting model")
     before = evaluate(reference, reference, task, reward, n=config.eval_prompts, seed=config.seed)
@@ -74,11 +99,12 @@ def train(
         _environment(config, task),
         str(out / "reference"),
         kl_coef=config.kl,
+        **({} if config.kl_target is None else {"kl_target": config.kl_target}),  # not every agent has such a thing
         seed=config.seed,
         device=config.device,
         learning_rate=config.learning_rate,
     )
-    seconds = _learn(agent, config, out, task, progress)
+    seconds = _learn(agent, config, out, task, progress, resume=resume, every=checkpoint_every)
     model: Any = agent.policy.transformer
     _log.info("completing the same prompts with the trained model")
     after = evaluate(model, reference, task, reward, n=config.eval_prompts, seed=config.seed)
@@ -90,7 +116,7 @@ def train(
     return TrainResult(summary, before, after)
 
 
-def agent_builder(name: str) -> Callable[..., BaseAlgorithm]:
+def agent_builder(name: str) -> Callable[..., OnPolicyAlgorithm]:
     """The builder of an agent by name, from the entry-point group `textgym.agents`.
 
     Raises:
@@ -99,7 +125,7 @@ def agent_builder(name: str) -> Callable[..., BaseAlgorithm]:
     found = {entry.name: entry for entry in entry_points(group="textgym.agents")}
     if name not in found:
         raise UnknownNameError("agent", name, found)
-    builder: Callable[..., BaseAlgorithm] = found[name].load()
+    builder: Callable[..., OnPolicyAlgorithm] = found[name].load()
     return builder
 
 
@@ -113,6 +139,7 @@ def open_task(config: TrainConfig, cache_dir: str | Path | None) -> Task:
         config.task,
         corpus=config.corpus,
         field=config.field,
+        prompts=config.prompts,
         tokenizer=tokenizer,
         vocab_size=config.vocab_size,
         max_new_tokens=config.max_new_tokens,
@@ -121,19 +148,33 @@ def open_task(config: TrainConfig, cache_dir: str | Path | None) -> Task:
     )
 
 
-def starting_model(config: TrainConfig, task: Task, out: Path, progress: Progress | None) -> Checkpoint:
+def starting_model(
+    record: RunRecord, earlier: RunRecord | None, task: Task, out: Path, progress: Progress | None
+) -> Checkpoint:
     """Loads `config.model`, or pretrains one by maximum likelihood; either is saved as `out/reference`.
 
-    What an earlier run left in `out` goes only when everything that was asked for is known to fit.
+    What an earlier run left in `out` goes only when everything that was asked for is known to fit. A run that is gone
+    on with keeps the model that it had.
     """
-    if config.model is None:
-        _clear(out)
-        return pretrained_model(config, task, out / "reference", progress)
-    checkpoint = load_checkpoint(Path(config.model))
-    require_fit(checkpoint, task.tokenizer, task.observation_length, config.model)
-    _clear(out)
-    save_checkpoint(out / "reference", checkpoint.model, task.tokenizer, checkpoint.metadata)
-    return load_checkpoint(out / "reference")
+    config, folder = record.config, out / "reference"
+    if earlier is not None and earlier.reference is not None:
+        earlier.save(out)  # a folder that cannot be written is noticed here
+        if peek(folder)["weights"] != earlier.reference:
+            raise CheckpointError(f"{folder} is no longer the model that the run began with: it cannot be gone on with")
+        return load_checkpoint(folder)
+    given = None
+    if config.model is not None:
+        given = load_checkpoint(Path(config.model))
+        require_fit(given, task.tokenizer, task.observation_length, config.model)
+    if earlier is None:
+        clear_folder(out)
+    record.save(out)
+    if given is None:
+        pretrained_model(config, task, folder, progress)
+    else:
+        save_checkpoint(folder, given.model, task.tokenizer, given.metadata)
+    replace(record, reference=peek(folder)["weights"]).save(out)
+    return load_checkpoint(folder)
 
 
 def pretrained_model(config: TrainConfig, task: Task, folder: Path, progress: Progress | None) -> Checkpoint:
@@ -167,28 +208,66 @@ def pretrained_model(config: TrainConfig, task: Task, folder: Path, progress: Pr
 
 
 def _environment(config: TrainConfig, task: Task) -> Any:
-    return make_sb3_env("TextGen-v0", n_envs=config.envs, seed=config.seed, task=task, reward=config.reward)
+    return make_sb3_env(
+        "TextGen-v0",
+        n_envs=config.envs,
+        seed=config.seed,
+        task=task,
+        reward=config.reward,
+        delivery=config.delivery,
+    )
 
 
-def _learn(agent: BaseAlgorithm, config: TrainConfig, out: Path, task: Task, progress: Progress | None) -> float:
-    """Trains and saves, also when it is interrupted; seconds."""
-    callbacks: list[BaseCallback] = [RewardLog(path=out / "metrics.jsonl")]
+def _learn(
+    agent: OnPolicyAlgorithm,
+    config: TrainConfig,
+    out: Path,
+    task: Task,
+    progress: Progress | None,
+    *,
+    resume: bool,
+    every: int,
+) -> float:
+    """Trains and saves, also when it is interrupted; seconds, those before a resumption included."""
+    metrics, folder = out / "metrics.jsonl", out / CHECKPOINTS
+    callbacks: list[BaseCallback] = [RewardLog(path=metrics, reference=out / "reference")]
+    checkpoint = TrainingCheckpoint(folder, every=every) if every else None
+    if checkpoint is not None:
+        callbacks.append(checkpoint)
     if progress is not None:
         callbacks.append(_Tell(config.agent, config.steps, progress))
+    left = config.steps
+    resume = resume and saved_tokens(folder) is not None
+    if resume:
+        left = resume_training(agent, folder, metrics=metrics)
+        _log.info("going on at %s of %s tokens", f"{agent.num_timesteps:,}", f"{config.steps:,}")
+    else:
+        cut_rows(metrics, 0)
     begun = time.perf_counter()
-    stopped = False
     try:
-        agent.learn(config.steps, callback=CallbackList(callbacks))
+        agent.learn(left, callback=CallbackList(callbacks), reset_num_timesteps=not resume)
     except KeyboardInterrupt:
-        stopped = True
+        _save_agent(agent, out, task, interrupted=True)
         raise
-    finally:
-        metadata: dict[str, Any] = {"task": task.name, "corpus": task.corpus_hash}
-        metadata |= {"tokens": agent.num_timesteps, "interrupted": stopped}
-        policy: Any = agent.policy
-        save_checkpoint(out / "model", policy.transformer, task.tokenizer, metadata)
-        agent.save(out / "agent.zip")
-    return time.perf_counter() - begun
+    except Exception:
+        with suppress(TextGymError, OSError):  # what was the matter says more than that a full disk is still full
+            _save_agent(agent, out, task, interrupted=True)
+        raise
+    _save_agent(agent, out, task, interrupted=False)
+    return time.perf_counter() - begun if checkpoint is None else checkpoint.seconds
+
+
+def _save_agent(agent: OnPolicyAlgorithm, out: Path, task: Task, *, interrupted: bool) -> None:
+    metadata: dict[str, Any] = {"task": task.name, "corpus": task.corpus_hash}
+    metadata |= {"tokens": agent.num_timesteps, "interrupted": interrupted}
+    policy: Any = agent.policy
+    save_checkpoint(out / "model", policy.transformer, task.tokenizer, metadata)
+    whole = io.BytesIO()
+    agent.save(whole)
+    try:
+        write_atomic(out / "agent.zip", whole.getvalue())
+    except OSError as error:
+        raise cannot_write(out, error) from error
 
 
 class _Tell(BaseCallback):
@@ -210,32 +289,6 @@ class _Tell(BaseCallback):
 
 SHOWN = {"reward/paid": "reward", "kl/reference": "KL"}
 """Which logged values stand beside the progress bar."""
-
-
-RESULTS = ("summary.json", "samples.jsonl", "curve.png", "metrics.jsonl")
-SAVED = (*RESULTS, "agent.zip", "model", "reference")
-"""What a run leaves in its folder."""
-
-
-def _check(config: TrainConfig, out: Path) -> None:
-    if config.model is None and config.model_size not in SIZES:
-        raise UnknownNameError("model size", config.model_size, SIZES)
-    if out.exists() and not out.is_dir():
-        raise TaskError(f"--out {out} is a file; give a folder")
-    foreign = sorted({path.name for path in out.iterdir()} - {*SAVED}) if out.is_dir() else []
-    if foreign:
-        raise TaskError(f"--out {out} holds {foreign[0]!r}, which no run of textgym made; give a new or empty folder")
-
-
-def _clear(out: Path) -> None:
-    """Makes the folder; the results and the agent of an earlier run would be taken for those of this one."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name in (*RESULTS, "agent.zip", f"model/{CONFIG_FILE}"):  # without it the folder is no model
-            (out / name).unlink(missing_ok=True)
-        (out / "metrics.jsonl").touch()
-    except OSError as error:
-        raise TaskError(f"--out {out} cannot be written: {error.strerror}") from error
 
 
 def _summary(config: TrainConfig, task: Task, reward: Reward, before: Evaluation, after: Evaluation) -> dict[str, Any]:
@@ -269,6 +322,10 @@ def _save(out: Path, summary: dict[str, Any], before: Evaluation, after: Evaluat
         for i, prompt in enumerate(before.prompts)
     ]
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    write_atomic(out / "samples.jsonl", lines.encode())
-    draw_curve(out / "metrics.jsonl", out / "curve.png")
-    write_atomic(out / "summary.json", json.dumps(summary, ensure_ascii=False, indent=2).encode())
+    try:
+        write_atomic(out / "samples.jsonl", lines.encode())
+        draw_curve(out / "metrics.jsonl", out / "curve.png")
+        write_atomic(out / "summary.json", json.dumps(summary, ensure_ascii=False, indent=2).encode())
+        remove_checkpoints(out / CHECKPOINTS)  # the run is finished: what they hold is in the agent
+    except OSError as error:
+        raise cannot_write(out, error) from error

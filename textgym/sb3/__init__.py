@@ -11,28 +11,43 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from textgym.sb3.buffers import EpisodeRolloutBuffer
     from textgym.sb3.callbacks import RewardLog
+    from textgym.sb3.checkpoints import TrainingCheckpoint, resume
     from textgym.sb3.defaults import A2C_DEFAULTS, PPO_DEFAULTS
+    from textgym.sb3.extractor import TransformerExtractor
+    from textgym.sb3.maskable import MASKABLE_PPO_DEFAULTS, MaskableEpisodeRolloutBuffer, MaskableTransformerPolicy
     from textgym.sb3.policies import TransformerPolicy
     from textgym.sb3.vec_env import TextGenVecEnv, make_sb3_env
 
 _HOMES = {
     "A2C_DEFAULTS": "defaults",
     "EpisodeRolloutBuffer": "buffers",
+    "MASKABLE_PPO_DEFAULTS": "maskable",
+    "MaskableEpisodeRolloutBuffer": "maskable",
+    "MaskableTransformerPolicy": "maskable",
     "PPO_DEFAULTS": "defaults",
     "RewardLog": "callbacks",
     "TextGenVecEnv": "vec_env",
+    "TransformerExtractor": "extractor",
+    "TrainingCheckpoint": "checkpoints",
     "TransformerPolicy": "policies",
     "make_sb3_env": "vec_env",
+    "resume": "checkpoints",
 }
 
 __all__ = [
     "A2C_DEFAULTS",
+    "MASKABLE_PPO_DEFAULTS",
     "PPO_DEFAULTS",
     "EpisodeRolloutBuffer",
+    "MaskableEpisodeRolloutBuffer",
+    "MaskableTransformerPolicy",
     "RewardLog",
     "TextGenVecEnv",
+    "TrainingCheckpoint",
+    "TransformerExtractor",
     "TransformerPolicy",
     "make_sb3_env",
+    "resume",
 ]
 
 

@@ -2,7 +2,7 @@
 
 PPO and A2C hand `rollout_data.observations` to the policy without looking at it; here it is a `Segments`.
 The KL penalty against a frozen reference, r_t - beta (log pi(a_t) - log pi_ref(a_t)) (Ziegler et al. 2019, eq. 2),
-is computed for whole segments at once, after the rollout.
+is computed for whole segments at once, after the rollout; beta may adapt to a target (section 2.2).
 """
 
 from collections.abc import Generator, Sequence
@@ -18,8 +18,10 @@ from stable_baselines3.common.type_aliases import RolloutBufferSamples
 
 from textgym.errors import CheckpointError, SpaceError
 from textgym.models.checkpoint import load_checkpoint
-from textgym.models.likelihood import logprob_and_entropy
+from textgym.models.likelihood import action_likelihood
+from textgym.models.masks import PackedMasks
 from textgym.models.transformer import Transformer
+from textgym.sb3.kl_control import HORIZON, adapted, check_kl_settings
 from textgym.sb3.segments import Segments, hidden_states
 
 REFERENCE_TOKENS = 4096
@@ -44,6 +46,9 @@ class EpisodeRolloutBuffer(RolloutBuffer):
         reference: checkpoint folder of the frozen reference model. A path, not a model: it is saved with the agent.
             Where no such folder is, the first step of a rollout raises `CheckpointError`, not the constructor: a
             saved agent loads, and acts, wherever it is taken.
+        kl_target: KL in nats a text that beta is steered to, from `kl_coef` on; None leaves beta alone. The adapted
+            beta is `kl_coef` of the buffer: part of the training state, not of a saved agent.
+        kl_horizon: texts that the steering takes, see `textgym.sb3.kl_control.adapted`.
     """
 
     def __init__(
@@ -57,12 +62,14 @@ class EpisodeRolloutBuffer(RolloutBuffer):
         n_envs: int = 1,
         kl_coef: float = 0.0,
         reference: str | Path | None = None,
+        kl_target: float | None = None,
+        kl_horizon: float = HORIZON,
     ) -> None:
-        if kl_coef < 0:
-            raise CheckpointError(f"kl_coef={kl_coef} would reward distance from the reference; it must be at least 0")
+        check_kl_settings(kl_coef, kl_target, kl_horizon)
         if kl_coef and reference is None:
             raise CheckpointError(f"kl_coef={kl_coef} needs reference=, the checkpoint folder of the frozen model")
-        self.kl_coef = kl_coef
+        self.kl_coef, self.kl_target, self.kl_horizon = kl_coef, kl_target, kl_horizon
+        self._unfinished_kl = np.zeros(n_envs)  # log-ratio so far of the text in each row
         self._missing: CheckpointError | None = None
         self.reference = self._load_reference(reference, observation_space, action_space)
         super().__init__(buffer_size, observation_space, action_space, device, gae_lambda, gamma, n_envs)
@@ -102,6 +109,8 @@ class EpisodeRolloutBuffer(RolloutBuffer):
         self._begun: list[tuple[int, np.ndarray, np.ndarray]] = []  # (step, rows, their observations)
         self._next = np.full((self.n_envs, 2), -1)  # the length and the last token that must come next
         self.kl_penalty: float | None = None
+        self.kl_text: float | None = None
+        self.paid_kl_coef = self.kl_coef
         self.dropped = 0
         self.pos = 0
         self.full = False
@@ -150,7 +159,35 @@ class EpisodeRolloutBuffer(RolloutBuffer):
             penalty = self.log_probs - self._reference_logprobs()
             self.kl_penalty = float(penalty.mean())
             self.rewards -= self.kl_coef * penalty
+            self._adapt(penalty, dones)
         super().compute_returns_and_advantage(last_values, dones)
+
+    def _adapt(self, log_ratio: Float[np.ndarray, "T B"], dones: np.ndarray) -> None:
+        """Adds log-ratios up to texts; where some have ended, `kl_text` is their mean, and beta follows it."""
+        ended: list[float] = []
+        for i, (step, steps, row) in enumerate(self._spans):
+            if self.episode_starts[step, row]:
+                self._unfinished_kl[row] = 0.0
+            self._unfinished_kl[row] += log_ratio[step : step + steps, row].sum(dtype=np.float64)
+            last = i + 1 == len(self._spans) or self._spans[i + 1][2] != row
+            if not last or dones[row]:
+                ended.append(float(self._unfinished_kl[row]))
+        if not ended:
+            return
+        self.kl_text = float(np.mean(ended))
+        if self.kl_target is not None:
+            self.kl_coef = adapted(
+                self.kl_coef, self.kl_text, target=self.kl_target, horizon=self.kl_horizon, texts=len(ended)
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What outlives a rollout: the coefficient, and the log-ratio so far of each row's text."""
+        return {"kl_coef": self.kl_coef, "unfinished_kl": self._unfinished_kl.copy()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what `state_dict` of such a buffer gave, between two rollouts."""
+        self.kl_coef = float(state["kl_coef"])
+        self._unfinished_kl = np.array(state["unfinished_kl"], np.float64)
 
     def _close_segments(self) -> None:
         """Lists the segments by row, then time: (first step, steps, row), their tokens and first lengths."""
@@ -190,6 +227,10 @@ class EpisodeRolloutBuffer(RolloutBuffer):
         time = np.concatenate([np.arange(t, t + n) for t, n, _ in spans])
         return time, np.repeat([row for _, _, row in spans], [n for _, n, _ in spans])
 
+    def _masks(self, steps: tuple[np.ndarray, np.ndarray]) -> PackedMasks | None:
+        """Which tokens were allowed in these steps; here, all."""
+        return None
+
     @torch.no_grad()
     def _reference_logprobs(self) -> Float[np.ndarray, "T B"]:
         assert self.reference is not None
@@ -197,7 +238,7 @@ class EpisodeRolloutBuffer(RolloutBuffer):
         for indices in self._batches(np.arange(self.n_segments), REFERENCE_TOKENS):
             segments = self.segments(indices)
             hidden = hidden_states(self.reference, segments)
-            logp, _ = logprob_and_entropy(self.reference.logits(hidden), segments.actions)
+            logp, _ = action_likelihood(self.reference, hidden, segments.actions, self._masks(self._steps(indices)))
             logprobs[self._steps(indices)] = logp.cpu().numpy()
         return logprobs
 
@@ -207,12 +248,12 @@ class EpisodeRolloutBuffer(RolloutBuffer):
         filled = 0
         for i in order:
             steps = self._spans[i][1]
-            if filled and filled + steps > batch_size:
+            if filled > 1 and filled + steps > batch_size:  # one step alone has no standard deviation
                 batches.append([])
                 filled = 0
             batches[-1].append(int(i))
             filled += steps
-        if len(batches) > 1 and filled < batch_size / 2:
+        if len(batches) > 1 and filled < max(batch_size / 2, 2):
             batches[-2:] = [batches[-2] + batches[-1]]
         return batches
 
@@ -222,8 +263,12 @@ class EpisodeRolloutBuffer(RolloutBuffer):
         if not len(self._kept):
             return
         order = np.random.permutation(self._kept)
-        columns = (self.actions, self.values, self.log_probs, self.advantages, self.returns)
         for indices in self._batches(order, batch_size or self.buffer_size * self.n_envs):
-            steps = self._steps(indices)
-            flat = (self.to_torch(column[steps].astype(np.float32, copy=False)) for column in columns)
-            yield RolloutBufferSamples(self.segments(indices), *flat)  # type: ignore[arg-type]
+            yield self._sample(indices)
+
+    def _sample(self, indices: Sequence[int]) -> RolloutBufferSamples:
+        """The minibatch of these segments."""
+        columns = (self.actions, self.values, self.log_probs, self.advantages, self.returns)
+        steps = self._steps(indices)
+        flat = (self.to_torch(column[steps].astype(np.float32, copy=False)) for column in columns)
+        return RolloutBufferSamples(self.segments(indices), *flat)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import time
 import warnings
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
+from textgym.errors import TaskError
+from textgym.models.checkpoint import load_checkpoint
 from textgym.models.likelihood import kl_divergence, logprob_and_entropy
 from textgym.models.transformer import Transformer
 from textgym.sb3.defaults import TextGymWarning, attribute_of, check_settings
@@ -41,21 +44,33 @@ class RewardLog(BaseCallback):
     that is allowed), `rollout/length` (tokens), `rollout/eos_rate` (share that chose to end), `rollout/rep_4` and
     `rollout/distinct_2`. Of a sample of them, exact over the whole vocabulary: `rollout/entropy` (nats a token) and
     `kl/reference` (nats a text). Of all tokens: `kl/penalty` (log pi - log reference, nats a token, where the buffer
-    has a reference), `tokens/total` and `tokens/per_second`.
+    has a reference), `tokens/total` and `tokens/per_second`. Where the penalty's coefficient adapts: `kl/coef`, which
+    the rollout was paid with, and `kl/text` (nats a text), which it adapts to.
 
-    The reference is the buffer's, else a frozen copy of the policy's Transformer as it was when training began; it
-    stays the same over later calls of `learn` on the same agent. Entropy and KL need a `TransformerPolicy`; with
-    another policy they are left out. When training begins, the findings of `check_settings` are issued as warnings.
+    The reference is the buffer's, else the model in the folder `reference`, else a frozen copy of the policy's
+    Transformer as it was when training began; it stays the same over later calls of `learn` on the same agent. Entropy
+    and KL need a `TransformerPolicy`; with another policy they are left out. When training begins, the findings of
+    `check_settings` are issued as warnings.
 
     Args:
         path: a JSON Lines file that each rollout appends a row to, the figures of the update before included.
+        reference: checkpoint folder of the model that KL is measured from. A training that is resumed in another
+            process needs it, or a buffer with a reference: its policy is no longer what it began as.
         sample: episodes a rollout that entropy and KL are taken of.
         verbose: as in Stable-Baselines3.
     """
 
-    def __init__(self, path: str | Path | None = None, *, sample: int = 8, verbose: int = 0) -> None:
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        *,
+        reference: str | Path | None = None,
+        sample: int = 8,
+        verbose: int = 0,
+    ) -> None:
         super().__init__(verbose)
         self.path = None if path is None else Path(path)
+        self.reference = None if reference is None else Path(reference)
         self.sample = sample
         self._ends: list[dict[str, Any]] = []
         self._reference: Transformer | None = None
@@ -75,6 +90,8 @@ class RewardLog(BaseCallback):
         buffer_reference = getattr(getattr(self.model, "rollout_buffer", None), "reference", None)
         if isinstance(buffer_reference, Transformer):
             return buffer_reference
+        if self.reference is not None:
+            return load_checkpoint(self.reference, self.model.device).model.requires_grad_(False).eval()
         transformer = getattr(self.model.policy, "transformer", None)
         return deepcopy(transformer).requires_grad_(False).eval() if isinstance(transformer, Transformer) else None
 
@@ -90,7 +107,10 @@ class RewardLog(BaseCallback):
         self._ends = []
         if self.path is not None:
             update = {k: v for k, v in self.logger.name_to_value.items() if k.startswith("train/")}
-            _append(self.path, {**figures, **update})
+            try:
+                _append(self.path, {**figures, **update})
+            except OSError as error:
+                raise TaskError(f"{self.path} cannot be written: {error.strerror}") from error
 
     def _of_episodes(self) -> dict[str, float]:
         """Means over the episodes that ended; without such, or without such an info, nothing."""
@@ -119,9 +139,13 @@ class RewardLog(BaseCallback):
     def _of_policy(self) -> dict[str, float]:
         """Exact entropy and KL of a sample of texts, and the penalty that the buffer has computed."""
         figures: dict[str, float] = {}
-        penalty = getattr(getattr(self.model, "rollout_buffer", None), "kl_penalty", None)
-        if penalty is not None:
-            figures["kl/penalty"] = float(penalty)
+        buffer: Any = getattr(self.model, "rollout_buffer", None)
+        if getattr(buffer, "kl_penalty", None) is not None:
+            figures["kl/penalty"] = float(buffer.kl_penalty)
+        if getattr(buffer, "kl_target", None) is not None:
+            figures["kl/coef"] = float(buffer.paid_kl_coef)
+            if buffer.kl_text is not None:
+                figures["kl/text"] = float(buffer.kl_text)
         texts = self._texts()
         transformer = getattr(self.model.policy, "transformer", None)
         if isinstance(transformer, Transformer) and self._reference is not None and texts:
@@ -142,7 +166,7 @@ class RewardLog(BaseCallback):
 
 def segments_of(ends: Sequence[dict[str, Any]], device: torch.device) -> Segments:
     """The completions of episodes that have ended, from their last infos, as segments to score."""
-    observations = torch.as_tensor(np.stack([end["terminal_observation"] for end in ends])).long()
+    observations = torch.as_tensor(np.stack([_last_tokens(end) for end in ends])).long()
     steps = torch.tensor([len(end["completion"]) for end in ends])
     first = (observations >= 0).sum(1) - steps
     return Segments(observations.clamp(min=0).to(device), first.to(device), steps.to(device))
@@ -167,10 +191,17 @@ def entropy_and_kl(policy: Transformer, reference: Transformer, texts: Segments)
 def batch_of(ends: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> TextBatch:
     """The texts of episodes that have ended, from their last infos, as scorers take them."""
     completions = [np.asarray(end["completion"], np.int32) for end in ends]
-    prefixes = [end["terminal_observation"] for end in ends]
+    prefixes = [_last_tokens(end) for end in ends]
     starts = [int((tokens >= 0).sum()) - len(ids) for tokens, ids in zip(prefixes, completions, strict=True)]
     prompts = [tokens[: start - 1].astype(np.int32) for tokens, start in zip(prefixes, starts, strict=True)]
     return TextBatch(prompts, completions, tokenizer)
+
+
+def _last_tokens(end: dict[str, Any]) -> np.ndarray:
+    """The last observation of an episode; in that of `TextGenDict-v0` the tokens are one entry."""
+    observation = end["terminal_observation"]
+    tokens: np.ndarray = observation["tokens"] if isinstance(observation, dict) else observation
+    return tokens
 
 
 def _mean(values: Sequence[float] | np.ndarray) -> float | None:
@@ -180,10 +211,38 @@ def _mean(values: Sequence[float] | np.ndarray) -> float | None:
     return float(numbers.mean()) if len(numbers) else None
 
 
+def cut_rows(path: Path, tokens: int) -> None:
+    """Cuts a file of `RewardLog` back to the rows of the first `tokens` tokens; a row that was torn off goes too."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        kept = 0
+        for line in file:
+            if not line.endswith(b"\n") or _tokens_of(line) > tokens:
+                break
+            kept += len(line)
+        file.truncate(kept)
+
+
+def _tokens_of(line: bytes) -> float:
+    try:
+        return float(json.loads(line)["tokens/total"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
+
+
 def _append(path: Path, row: dict[str, Any]) -> None:
+    """A whole row or none, also where the disk is full."""
+    line = (json.dumps({name: _number(value) for name, value in row.items()}) + "\n").encode()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({name: _number(value) for name, value in row.items()}) + "\n")
+    with path.open("ab", buffering=0) as file:
+        before = file.seek(0, os.SEEK_END)
+        try:
+            while line:
+                line = line[file.write(line) :]
+        except OSError:
+            file.truncate(before)
+            raise
 
 
 def _number(value: Any) -> float | int | None:

@@ -76,6 +76,19 @@ class TextGenVecEnv(VecEnv):
         """Closes the vector environment."""
         self.envs.close()
 
+    def state_dict(self) -> dict[str, Any]:
+        """The state of the vector environment, between two steps; see `TextGenVectorEnv.state_dict`."""
+        envs: Any = self.envs
+        state: dict[str, Any] = envs.state_dict()
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from such a state; seeds and options set for a first reset are spent, since that has been."""
+        envs: Any = self.envs
+        envs.load_state_dict(state)
+        self._reset_seeds()
+        self._reset_options()
+
     def get_images(self) -> Sequence[np.ndarray | None]:
         """One picture a row in render mode "rgb_array"; no picture in any other."""
         if self.render_mode != "rgb_array":
@@ -140,6 +153,7 @@ def make_sb3_env(
     task: Any = None,
     corpus: str | None = None,
     field: str | None = None,
+    prompts: str | None = None,
     tokenizer: str | None = None,
     vocab_size: int | None = None,
     max_new_tokens: int | None = None,
@@ -147,7 +161,10 @@ def make_sb3_env(
     on_long_prompt: str | None = None,
     split: str | None = None,
     reward: Any = None,
+    delivery: str | None = None,
     on_failure: str | None = None,
+    constraint: Any = None,
+    group_size: int | None = None,
     gamma: float | None = None,
     mask_in_info: bool | None = None,
     max_episode_steps: int | None = None,
@@ -164,14 +181,18 @@ def make_sb3_env(
         task: the settings of the environment from here on (see `TextGenEnv`); None leaves its own default.
         corpus: file to make a task from.
         field: column or field of that file.
-        tokenizer: "auto", "char", "word", "bpe", or a tokenizer.json.
+        prompts: file of prompts with references and metadata.
+        tokenizer: "auto", "char", "word", "bpe", a tokenizer file, or a folder or hub name of Hugging Face's.
         vocab_size: V at most, for tokenizers that are trained; None for 2,048 (bpe), 4,096 (word) or 8,192 (char).
         max_new_tokens: budget of a completion, EOS included.
         max_prompt_tokens: longest prompt.
         on_long_prompt: "skip", "truncate" or "error".
         split: "train" or "heldout".
         reward: spec, mapping, Scorer, callable or "file.py:function".
+        delivery: when it is paid: "terminal", "per_token" or "shaped".
         on_failure: "raise" or "mask".
+        constraint: which tokens may come next; for policies that look at masks, which plain PPO does not.
+        group_size: so many neighbouring rows share their prompts.
         gamma: discount of shaped delivery; the agent's must be the same.
         mask_in_info: put `action_mask` into every info.
         max_episode_steps: an outside limit, which truncates.
@@ -185,6 +206,7 @@ def make_sb3_env(
         "task": task,
         "corpus": corpus,
         "field": field,
+        "prompts": prompts,
         "tokenizer": tokenizer,
         "vocab_size": vocab_size,
         "max_new_tokens": max_new_tokens,
@@ -192,7 +214,10 @@ def make_sb3_env(
         "on_long_prompt": on_long_prompt,
         "split": split,
         "reward": reward,
+        "delivery": delivery,
         "on_failure": on_failure,
+        "constraint": constraint,
+        "group_size": group_size,
         "gamma": gamma,
         "mask_in_info": mask_in_info,
         "max_episode_steps": max_episode_steps,

@@ -36,7 +36,7 @@ def lift(value: "Scorer | float") -> Scorer:
 
 @dataclass(frozen=True)
 class Composite(Scorer):
-    """A node that combines the scores of its parts; its fields of type `Scorer` are its parts."""
+    """A node that combines the scores of its parts: its fields of type `Scorer` and ``tuple[Scorer, ...]``."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,7 +48,8 @@ class Composite(Scorer):
     @property
     def parts(self) -> tuple[Scorer, ...]:
         """The scorers that this one combines."""
-        values = (getattr(self, parameter.name) for parameter in parameters(type(self)))
+        fields = (getattr(self, parameter.name) for parameter in parameters(type(self)))
+        values = (value for field in fields for value in (field if isinstance(field, tuple) else (field,)))
         return tuple(value for value in values if isinstance(value, Scorer))
 
     def combine(self, parts: Sequence[Scores], rows: int) -> Scores:
@@ -192,7 +193,8 @@ class Product(_Binary):
     @property
     def range(self) -> tuple[float, float]:
         """Interval product."""
-        corners = [_times(x, y) for x in self.left.range for y in self.right.range]
+        left, right = self.left.range, self.right.range
+        corners = [_times(x, y) for x in left for y in right]
         return (min(corners), max(corners))
 
     def combine(self, parts: Sequence[Scores], rows: int) -> Scores:

@@ -5,25 +5,41 @@ nothing but the texts overrides `score`; one that needs a model overrides `prepa
 arithmetic, the text form, the signature, binding.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 from textgym.errors import ScorerError
 from textgym.scorers.catalogue import register, registry
 from textgym.scorers.parameters import parameters, show
-from textgym.types import Scores, ScoringContext, TextBatch
+from textgym.types import Scores, ScoringContext, TextBatch, TokenIds
 
 if TYPE_CHECKING:
     from textgym.scorers.bound import BoundScorer
 
-__all__ = ["Score", "Scorer", "register", "registry"]
+__all__ = ["Score", "Scorer", "Stream", "register", "registry"]
 
 Score = Callable[[TextBatch], Scores]
 """What `prepare` returns: scores of a batch, with every model already in hand."""
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """Running scores of texts that grow token by token, at a cost that does not grow with them.
+
+    The law: what it says after each token is what `score` says of the completion so far; NaN for "not applicable".
+    """
+
+    def begin(self, rows: Int64[np.ndarray, " N"], prompts: Sequence[TokenIds]) -> Float64[np.ndarray, " N"]:
+        """Empties the completions in these rows of the stream; scores of the empty ones (N,)."""
+
+    def advance(self, rows: Int64[np.ndarray, " N"], tokens: Int64[np.ndarray, " N"]) -> Float64[np.ndarray, " N"]:
+        """Adds one token in each of these rows; scores (N,)."""
+
 
 SUM, PRODUCT, UNARY, ATOM = range(4)
 """How tightly the text of a node binds: a part that binds less than its place asks for stands in parentheses."""
@@ -73,6 +89,11 @@ class Scorer:
         return False
 
     @property
+    def prefix_scorable(self) -> bool:
+        """Whether the score of an unfinished text means something, so that shaped delivery may score each prefix."""
+        return self.causal
+
+    @property
     def needs(self) -> frozenset[str]:
         """Any of ``language model``, ``embedding``, ``calibration`` (from a context), ``references`` (in the batch)."""
         return frozenset()
@@ -113,6 +134,10 @@ class Scorer:
             raise self._unbound()
         return self.score
 
+    def stream(self, rows: int, context: ScoringContext) -> Stream | None:
+        """Running scores of `rows` texts for deliveries that pay token by token; None where only whole texts score."""
+        return None
+
     def bind(self, context: ScoringContext | None) -> "BoundScorer":
         """This scorer with all that it needs in hand: what an environment pays by. None if it needs nothing."""
         from textgym.scorers.bound import bind
@@ -144,6 +169,11 @@ class Scorer:
     def signature(self) -> str:
         """The expression with the version and every parameter of each scorer: equal iff scores are comparable."""
         return self.render(full=True)
+
+    @property
+    def hash(self) -> str:
+        """Of the signature, 16 hexadecimal digits: a short name for a file or a column."""
+        return hashlib.sha256(self.signature.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def to_spec(self) -> str:
         """The text form, for configurations; ``parse(scorer.to_spec()) == scorer``.

@@ -25,6 +25,7 @@ class BoundScorer:
         leaves: what scores, by component name.
         names: the component name of each leaf.
         combiners: the arithmetic of each composite node.
+        context: what it was bound to.
     """
 
     scorer: Scorer
@@ -32,6 +33,7 @@ class BoundScorer:
     leaves: Mapping[str, Score]
     names: Mapping[Scorer, str]
     combiners: Mapping[Scorer, Combine]
+    context: ScoringContext | None = None
 
     def score(self, batch: TextBatch) -> Scores:
         """Scores of B completions, every leaf's raw values among the components.
@@ -43,13 +45,14 @@ class BoundScorer:
 
     def combine(self, scores: Mapping[str, Scores], rows: int) -> Scores:
         """Scores of the expression (B = `rows`), given those of its leaves by component name."""
-        total = self._evaluate(self.scorer, scores, rows)
+        total = self.evaluate(self.scorer, scores, rows)
         components = {name: _raw(of_leaf) for name, of_leaf in scores.items()}
         return replace(total, values=np.where(total.valid, total.values, 0.0), components=components)
 
-    def _evaluate(self, node: Scorer, scores: Mapping[str, Scores], rows: int) -> Scores:
+    def evaluate(self, node: Scorer, scores: Mapping[str, Scores], rows: int) -> Scores:
+        """Scores of one node of the expression (B = `rows`), given those of the leaves below it."""
         if isinstance(node, Composite):
-            return self.combiners[node]([self._evaluate(part, scores, rows) for part in node.parts], rows)
+            return self.combiners[node]([self.evaluate(part, scores, rows) for part in node.parts], rows)
         return scores[self.names[node]]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "BoundScorer":
@@ -70,6 +73,7 @@ def bind(scorer: Scorer, context: ScoringContext | None) -> BoundScorer:
         {name: leaf.prepare(context) for leaf, name in names.items()},
         names,
         {node: node.combiner(context) for node in dict.fromkeys(composites)},
+        context,
     )
 
 

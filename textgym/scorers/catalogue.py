@@ -2,12 +2,14 @@
 
 import importlib
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from textgym.errors import ScorerError, UnknownNameError
+from textgym.scorers.plugins import blamed, only
 
 if TYPE_CHECKING:
     from textgym.scorers.base import Scorer
@@ -23,11 +25,20 @@ _BUILTIN = {
     "coherence": "cohesion",
     "default": "transforms",
     "distinct": "ngrams",
+    "ensemble": "several",
     "exact_match": "matching",
     "fluency": "likelihood",
+    "gate": "conditions",
     "informativeness": "likelihood",
+    "keywords": "coverage",
     "length": "lengths",
+    "lexicographic": "several",
+    "penalty": "conditions",
+    "product": "several",
+    "rank": "transforms",
+    "regex": "patterns",
     "repetition": "ngrams",
+    "rouge": "overlap",
     "standard": "transforms",
 }  # name -> the module of this package that registers it; loaded on first use
 
@@ -47,23 +58,11 @@ def register(name: str) -> Callable[[Registrable], Registrable]:
         name: an identifier that no built-in scorer has. A name of your own may be registered again.
 
     Raises:
-        ScorerError: the name cannot stand in an expression, or a built-in scorer has it.
+        ScorerError: the name cannot stand in an expression, or a built-in scorer has it, or this is no scorer.
     """
-    if not name.isidentifier() or name.lower() in RESERVED:
-        raise ScorerError(f"register({name!r}): a scorer's name is an identifier, and none of {', '.join(RESERVED)}")
 
     def decorate(scorer: Registrable) -> Registrable:
-        home = _BUILTIN.get(name)
-        if home is not None and scorer.__module__ != f"{__package__}.{home}":
-            raise ScorerError(f"register({name!r}): a built-in scorer has this name; choose another")
-        if inspect.isclass(scorer):
-            kind = cast("type[Scorer]", scorer)
-        else:
-            from textgym.scorers.callables import scorer_class_of
-
-            kind = _FUNCTIONS[scorer] = scorer_class_of(scorer, name)
-        kind.name = name
-        _REGISTERED[name] = kind
+        _keep(name, scorer)
         return scorer
 
     return decorate
@@ -74,14 +73,17 @@ def scorer_class(name: str) -> "type[Scorer]":
 
     Raises:
         UnknownNameError: no such scorer; the nearest name is offered.
+        ScorerError: another package brings it, and cannot be loaded.
     """
     if name not in _REGISTERED:
         if name in _BUILTIN:
             importlib.import_module(f"{__package__}.{_BUILTIN[name]}")
         elif name in _plugins():
-            found = _plugins()[name].load()
-            if name not in _REGISTERED:  # a plug-in may also call `register` itself
-                register(name)(found)
+            point = only("scorer", _plugins()[name], ScorerError)
+            with blamed("scorer", point, ScorerError):
+                found = point.load()
+                if name not in _REGISTERED:  # a plug-in may also call `register` itself
+                    _keep(name, found)
         else:
             raise UnknownNameError("scorer", name, scorer_names())
     return _REGISTERED[name]
@@ -98,10 +100,58 @@ def scorer_names() -> list[str]:
 
 
 def registry() -> "Mapping[str, type[Scorer]]":
-    """All scorer classes by name, sorted; loads the files that hold them."""
-    return {name: scorer_class(name) for name in scorer_names()}
+    """All scorer classes by name, sorted; loads the files that hold them.
+
+    What another package brings and cannot be loaded is left out, with a RuntimeWarning.
+    """
+    found = {name: _class_or_warning(name) for name in scorer_names()}
+    return {name: kind for name, kind in found.items() if kind is not None}
+
+
+def _class_or_warning(name: str) -> "type[Scorer] | None":
+    try:
+        return scorer_class(name)
+    except ScorerError as error:
+        warnings.warn(str(error), RuntimeWarning, stacklevel=4)
+        return None
 
 
 @lru_cache(maxsize=1)
-def _plugins() -> Mapping[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+def _plugins() -> Mapping[str, list[EntryPoint]]:
+    found: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=ENTRY_POINTS):
+        found.setdefault(point.name, []).append(point)
+    return found
+
+
+def _keep(name: str, scorer: Any) -> None:
+    """Puts a scorer into the catalogue, if it is one."""
+    if not name.isidentifier() or name.lower() in RESERVED:
+        raise ScorerError(f"register({name!r}): a scorer's name is an identifier, and none of {', '.join(RESERVED)}")
+    _check_kind(name, scorer)
+    home = _BUILTIN.get(name)
+    if home is not None and scorer.__module__ != f"{__package__}.{home}":
+        raise ScorerError(f"register({name!r}): a built-in scorer has this name; choose another")
+    if inspect.isclass(scorer):
+        kind = cast("type[Scorer]", scorer)
+    else:
+        from textgym.scorers.callables import scorer_class_of
+
+        kind = _FUNCTIONS[scorer] = scorer_class_of(scorer, name)
+    kind.name = name
+    _REGISTERED[name] = kind
+
+
+def _check_kind(name: str, scorer: Any) -> None:
+    from textgym.scorers.base import Scorer
+
+    if not callable(scorer) or (inspect.isclass(scorer) and not issubclass(scorer, Scorer)):
+        raise ScorerError(
+            f"register({name!r}): {scorer!r} is no scorer: a function, or a class that extends textgym.scorers.Scorer"
+        )
+    own = inspect.get_annotations(scorer) if inspect.isclass(scorer) else {}
+    lost = [field for field, hint in own.items() if "ClassVar" not in str(hint)]
+    if lost and "__dataclass_fields__" not in vars(scorer):
+        raise ScorerError(
+            f"register({name!r}): {', '.join(lost)} would be lost: write @dataclass(frozen=True) below @register"
+        )

@@ -31,6 +31,7 @@ class Coherence(Scorer):
     embedding: str = "lsa:64"
     range = (-1.0, 1.0)
     unit = "cosine"
+    prefix_scorable = True
     needs = frozenset({"embedding"})
 
     def partial_in(self, context: ScoringContext | None) -> bool:

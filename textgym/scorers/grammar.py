@@ -18,7 +18,7 @@ from textgym.errors import ScorerError, SpecError, UnknownNameError, did_you_mea
 from textgym.scorers.algebra import MAX_DEPTH, Difference, Negative, Product, Sum, lift
 from textgym.scorers.base import SUM, Scorer
 from textgym.scorers.catalogue import scorer_class
-from textgym.scorers.parameters import Parameter, list_parameters, parameters
+from textgym.scorers.parameters import Parameter, build, list_parameters, parameters
 
 _LITERALS: dict[str, bool | None] = {"true": True, "false": False, "none": None}
 _TOKEN = re.compile(
@@ -31,6 +31,7 @@ _TOKEN = re.compile(
 )
 _OPERATORS = {"+": Sum, "-": Difference, "*": Product}
 _UNESCAPED = {"n": "\n", "r": "\r", "t": "\t", "f": "\f", "v": "\v"}
+_ESCAPE = re.compile(r"(?s)\\(.)")
 _CATALOGUE_HINT = "All scorers: textgym list scorers"
 
 
@@ -166,13 +167,14 @@ class _Parser:
         if missing:
             raise self.error(f"{kind.name} lacks {missing[0]!r}; it takes: {list_parameters(kind)}", token)
         try:
-            return kind(**values)
+            return build(kind, values)
         except ScorerError as error:
             raise self.error(str(error), token) from None
 
     def argument(self, kind: type[Scorer], values: dict[str, Any], after_named: bool) -> bool:
         """Reads one argument into `values`; returns whether it had a name."""
         known = parameters(kind)
+        several = next((p for p in known if p.variadic), None)
         token = self.here
         named = token.kind == "name" and self.tokens[self.index + 1].text == "="
         if named:
@@ -182,10 +184,15 @@ class _Parser:
                 nearest = did_you_mean(token.text, [p.name for p in known]) if known else ""
                 message = f"{kind.name} has no parameter {token.text!r}; it has: {list_parameters(kind)}"
                 raise self.error(message, token, nearest if nearest.startswith("Did") else "")
+            if parameter is several:
+                raise self.error(f"{kind.name} takes its scorers without a name, as {kind.name}(a, b)", token)
             if parameter.name in values:
                 raise self.error(f"{kind.name} is given {token.text!r} twice", token)
         elif after_named:
             raise self.error("an argument without a name after one with a name", token)
+        elif several is not None:
+            values.setdefault(several.name, []).append(self.value(kind, several.one))
+            return False
         elif len(values) >= len(known):
             raise self.error(f"{kind.name} takes no further argument; it has: {list_parameters(kind)}", token)
         else:
@@ -198,7 +205,7 @@ class _Parser:
         token = self.here
         value: Any
         if token.kind == "string":
-            value = re.sub(r"(?s)\\(.)", lambda m: _UNESCAPED.get(m[1], m[1]), self.take().text[1:-1])
+            value = _ESCAPE.sub(_unescape, self.take().text[1:-1])
         elif token.kind == "name" and token.text.lower() in _LITERALS:
             value = _LITERALS[self.take().text.lower()]
         elif token.kind == "name" and parameter.takes_text and not parameter.takes_scorer:
@@ -242,3 +249,9 @@ def _refusal(parameter: Parameter, value: object) -> ValueError:
     except ValueError as error:
         return error
     raise AssertionError("a value that fits is not refused")
+
+
+def _unescape(found: re.Match[str]) -> str:
+    r"""What a backslash and the next character mean; one that escapes nothing stays where it is: ``\d``."""
+    character = found[1]
+    return _UNESCAPED.get(character, character if character in "\\'\"" else found[0])

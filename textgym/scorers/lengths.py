@@ -1,12 +1,14 @@
 """Length: how long a completion is, or how far from where it should be."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float64, Int64
 
 from textgym.errors import ScorerError
-from textgym.scorers.base import Scorer, register
-from textgym.types import Scores, TextBatch
+from textgym.scorers.base import Scorer, Stream, register
+from textgym.types import Scores, ScoringContext, TextBatch, TokenIds
 
 
 @register("length")
@@ -47,7 +49,30 @@ class Length(Scorer):
     def score(self, batch: TextBatch) -> Scores:
         """Scores B completions: values (B,); tokens (B, T) where every token counts 1."""
         lengths = np.array([len(ids) for ids in batch.completions], dtype=np.float64)
+        tokens = (np.arange(int(lengths.max(initial=0))) < lengths[:, None]).astype(float) if self._plain else None
+        return Scores(self.judge(lengths), tokens=tokens)
+
+    def judge(self, lengths: Float64[np.ndarray, " B"]) -> Float64[np.ndarray, " B"]:
+        """Scores of completions of these lengths."""
         if self._plain:
-            return Scores(lengths, tokens=(np.arange(int(lengths.max(initial=0))) < lengths[:, None]).astype(float))
+            return lengths
         low, high = (self.min, self.max) if self.target is None else (self.target, self.target)
-        return Scores(0.0 - np.abs(lengths - np.clip(lengths, low, high)))
+        values: Float64[np.ndarray, " B"] = 0.0 - np.abs(lengths - np.clip(lengths, low, high))
+        return values
+
+    def stream(self, rows: int, context: ScoringContext) -> Stream:
+        """Counts."""
+        return _Count(self, rows)
+
+
+class _Count:
+    def __init__(self, scorer: Length, rows: int) -> None:
+        self._scorer, self._lengths = scorer, np.zeros(rows)
+
+    def begin(self, rows: Int64[np.ndarray, " N"], prompts: Sequence[TokenIds]) -> Float64[np.ndarray, " N"]:
+        self._lengths[rows] = 0
+        return self._scorer.judge(self._lengths[rows])
+
+    def advance(self, rows: Int64[np.ndarray, " N"], tokens: Int64[np.ndarray, " N"]) -> Float64[np.ndarray, " N"]:
+        self._lengths[rows] += 1
+        return self._scorer.judge(self._lengths[rows])

@@ -1,15 +1,16 @@
 """Fluency and informativeness: what a language model thinks of each token."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 from textgym.errors import ScoringFailure
-from textgym.scorers.base import Score, Scorer, register
-from textgym.types import LanguageModel, Scores, ScoringContext, TextBatch, TokenIds
+from textgym.scorers.base import Score, Scorer, Stream, register
+from textgym.types import LanguageModel, Scores, ScoringContext, TextBatch, TokenIds, TokenStream
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,14 @@ class Fluency(_Likelihood):
         """A high perplexity is bad."""
         return self.form != "perplexity"
 
+    def stream(self, rows: int, context: ScoringContext) -> Stream | None:
+        """O(1) a token, under a language model that has a stream of its own."""
+        return _running(self._judge, context, self.lm, rows, eos_counts=True)
+
+    def _judge(self, total: Float64[np.ndarray, " N"], count: Float64[np.ndarray, " N"]) -> Float64[np.ndarray, " N"]:
+        values = total if self.form == "sum" else total / count
+        return np.exp(-values) if self.form == "perplexity" else values
+
     def _measure(self, model: LanguageModel, batch: TextBatch) -> Scores:
         only_eos = np.array([batch.tokenizer.eos_id], dtype=np.int32)
         logprobs = _logprobs(model, batch, [ids if len(ids) else only_eos for ids in batch.completions])
@@ -95,6 +104,52 @@ class Informativeness(_Likelihood):
         lengths = [max(len(row), 1) for row in surprisals]
         values = np.array([row.sum() / n for row, n in zip(surprisals, lengths, strict=True)])
         return Scores(values, tokens=_padded(batch, surprisals, lengths))
+
+    def stream(self, rows: int, context: ScoringContext) -> Stream | None:
+        """O(1) a token, under a language model that has a stream of its own."""
+        return _running(self._judge, context, self.lm, rows, eos_counts=False)
+
+    def _judge(self, total: Float64[np.ndarray, " N"], count: Float64[np.ndarray, " N"]) -> Float64[np.ndarray, " N"]:
+        values: Float64[np.ndarray, " N"] = (0.0 - total) / np.maximum(count, 1)
+        return values
+
+
+Judge = Callable[[Float64[np.ndarray, " N"], Float64[np.ndarray, " N"]], Float64[np.ndarray, " N"]]
+"""(sums of log-probabilities, how many) -> scores."""
+
+
+def _running(judge: Judge, context: ScoringContext, lm: str, rows: int, *, eos_counts: bool) -> Stream | None:
+    model = context.language_model(lm)
+    if not hasattr(model, "stream"):
+        return None
+    nothing = np.empty(0, dtype=np.int32)
+    return _Running(judge, model, model.stream([nothing] * rows), rows, context.tokenizer.eos_id, eos_counts)
+
+
+class _Running:
+    """Sums of log-probabilities of texts that grow; EOS counts, or is passed over."""
+
+    def __init__(
+        self, judge: Judge, model: LanguageModel, stream: TokenStream, rows: int, eos_id: int, eos_counts: bool
+    ) -> None:
+        self._judge, self._model, self._stream = judge, model, stream
+        self._eos, self._eos_counts = eos_id, eos_counts
+        self._total, self._count = np.zeros(rows), np.zeros(rows)
+
+    def begin(self, rows: Int64[np.ndarray, " N"], prompts: Sequence[TokenIds]) -> Float64[np.ndarray, " N"]:
+        self._stream.restart(rows, prompts)
+        self._total[rows] = self._count[rows] = 0
+        if not self._eos_counts:
+            return self._judge(self._total[rows], self._count[rows])
+        only_eos = [np.array([self._eos], dtype=np.int32)] * len(prompts)
+        return self._judge(self._model.logprobs(prompts, only_eos)[:, 0], np.ones(len(prompts)))
+
+    def advance(self, rows: Int64[np.ndarray, " N"], tokens: Int64[np.ndarray, " N"]) -> Float64[np.ndarray, " N"]:
+        fed = np.full(len(self._total), -1)
+        fed[rows] = tokens if self._eos_counts else np.where(tokens == self._eos, -1, tokens)
+        self._total += self._stream.advance(fed)
+        self._count += fed >= 0
+        return self._judge(self._total[rows], self._count[rows])
 
 
 def _logprobs(model: LanguageModel, batch: TextBatch, texts: list[TokenIds]) -> list[Float64[np.ndarray, " _"]]:

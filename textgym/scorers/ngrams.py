@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float64, Int64
 
 from textgym.errors import ScorerError
-from textgym.scorers.base import Scorer, register
-from textgym.types import Scores, TextBatch, TokenIds
+from textgym.scorers.base import Scorer, Stream, register
+from textgym.types import Scores, ScoringContext, TextBatch, TokenIds
 
 
 @register("repetition")
@@ -40,6 +41,10 @@ class Repetition(Scorer):
         """Scores B completions: values (B,), tokens (B, T)."""
         return _shares(batch, self.n, seen_before=True)
 
+    def stream(self, rows: int, context: ScoringContext) -> Stream:
+        """O(1) a token: one set of seen n-grams a row."""
+        return _SeenNgrams(rows, self.n, context.tokenizer.eos_id, seen_before=True)
+
 
 @register("distinct")
 @dataclass(frozen=True)
@@ -64,6 +69,10 @@ class Distinct(Scorer):
     def score(self, batch: TextBatch) -> Scores:
         """Scores B completions: values (B,), tokens (B, T)."""
         return _shares(batch, self.n, seen_before=False)
+
+    def stream(self, rows: int, context: ScoringContext) -> Stream:
+        """O(1) a token: one set of seen n-grams a row."""
+        return _SeenNgrams(rows, self.n, context.tokenizer.eos_id, seen_before=False)
 
 
 def _check_order(name: str, n: int) -> None:
@@ -93,3 +102,33 @@ def _seen(ids: TokenIds | Sequence[int], n: int) -> list[bool]:
         seen.append(gram in known)
         known.add(gram)
     return seen
+
+
+class _SeenNgrams:
+    """Shares of n-grams that were seen before, or that were not; EOS is passed over."""
+
+    def __init__(self, rows: int, n: int, eos_id: int, *, seen_before: bool) -> None:
+        self._n, self._eos, self._seen_before = n, eos_id, seen_before
+        self._known: list[set[tuple[int, ...]]] = [set() for _ in range(rows)]
+        self._last: list[tuple[int, ...]] = [()] * rows
+        self._hits, self._count = np.zeros(rows), np.zeros(rows)
+
+    def begin(self, rows: Int64[np.ndarray, " N"], prompts: Sequence[TokenIds]) -> Float64[np.ndarray, " N"]:
+        for row in rows.tolist():
+            self._known[row], self._last[row] = set(), ()
+        self._hits[rows] = self._count[rows] = 0
+        return np.zeros(len(rows))
+
+    def advance(self, rows: Int64[np.ndarray, " N"], tokens: Int64[np.ndarray, " N"]) -> Float64[np.ndarray, " N"]:
+        for row, token in zip(rows.tolist(), tokens.tolist(), strict=True):
+            if token == self._eos:
+                continue
+            gram = (*self._last[row], token)
+            if len(gram) == self._n:
+                self._hits[row] += (gram in self._known[row]) is self._seen_before
+                self._count[row] += 1
+                self._known[row].add(gram)
+                gram = gram[1:]
+            self._last[row] = gram
+        shares: Float64[np.ndarray, " N"] = self._hits[rows] / np.maximum(self._count[rows], 1)
+        return shares

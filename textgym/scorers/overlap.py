@@ -1,7 +1,8 @@
-"""BLEU and chrF against the references of each prompt, as sacreBLEU computes them, divided by 100.
+"""BLEU, chrF and ROUGE against the references of each prompt, as the libraries that papers cite compute them.
 
-Papineni et al. 2002 with effective order (n-grams longer than the text do not count against it), Popovic 2015;
-Post 2018 for the implementation. sacrebleu is imported when a text is first scored.
+Papineni et al. 2002 with effective order (n-grams longer than the text do not count against it), Popovic 2015, both
+divided by 100; Post 2018 for the implementation. Lin 2004 as Google's rouge-score has it. Either library is imported
+when a text is first scored.
 """
 
 from collections.abc import Sequence
@@ -9,9 +10,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from textgym.errors import ScorerError
-from textgym.scorers.base import register
+from textgym.errors import MissingExtraError, ScorerError
+from textgym.scorers.base import Score, register
 from textgym.scorers.references import ReferenceScorer
+from textgym.text.sentences import words
+from textgym.types import ScoringContext
 
 
 @dataclass(frozen=True)
@@ -91,3 +94,59 @@ class Chrf(_SacreBleu):
         from sacrebleu.metrics.chrf import CHRF
 
         return CHRF(char_order=self.n, word_order=self.words, beta=self.beta, lowercase=self.lowercase)
+
+
+@register("rouge")
+@dataclass(frozen=True)
+class Rouge(ReferenceScorer):
+    """ROUGE-n or ROUGE-L with the reference that it is best with; a text without a word scores 0.
+
+    Args:
+        n: length of the n-grams, in words, 1 to 9; ``L`` for the longest common subsequence.
+        measure: ``f1``, or the ``recall`` of the reference, or the ``precision`` of the text alone.
+        tokenize: ``words`` is lower-cased words of any script, each Chinese character one; ``ascii`` is rouge-score's
+            own tokenizer without stemming, for figures to compare with others': it sees English only.
+    """
+
+    n: int | Literal["L"] = 1
+    measure: Literal["f1", "recall", "precision"] = "f1"
+    tokenize: Literal["words", "ascii"] = "words"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.n != "L" and not 1 <= self.n <= 9:
+            raise ScorerError(f"rouge(n={self.n}): n counts words, from 1 to 9, or is 'L'")
+
+    @property
+    def unit(self) -> str:
+        """The measure and the kind of ROUGE."""
+        return f"ROUGE-{self.n} {self.measure}"
+
+    def prepare(self, context: ScoringContext | None) -> Score:
+        """Loads rouge-score.
+
+        Raises:
+            MissingExtraError: it is not installed.
+        """
+        _rouge(self)
+        return self.score
+
+    def compare(self, text: str, references: Sequence[str]) -> float:
+        """The measure of one text with its best reference, in 0..1."""
+        kind, measure = f"rouge{self.n}", self.measure.replace("f1", "fmeasure")
+        return max(float(getattr(_rouge(self).score(one, text)[kind], measure)) for one in references)
+
+
+@lru_cache(maxsize=64)
+def _rouge(scorer: Rouge) -> Any:
+    """rouge-score's scorer; it takes any object that has `tokenize`."""
+    try:
+        from rouge_score import rouge_scorer, tokenizers
+    except ImportError as error:
+        raise MissingExtraError("rouge-score", "rouge", "the scorer rouge") from error
+    tokenizer = _Words() if scorer.tokenize == "words" else tokenizers.DefaultTokenizer()
+    return rouge_scorer.RougeScorer([f"rouge{scorer.n}"], tokenizer=tokenizer)
+
+
+class _Words:
+    tokenize = staticmethod(words)

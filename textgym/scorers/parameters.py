@@ -31,6 +31,16 @@ class Parameter:
         return any(_is_scorer_type(option) for option in _options(self.hint))
 
     @property
+    def variadic(self) -> bool:
+        """Whether it holds any number of scorers, as in ``ensemble``: they are given by position, not by name."""
+        return _is_variadic(self.hint)
+
+    @property
+    def one(self) -> "Parameter":
+        """What one of the scorers of a variadic parameter is fitted to."""
+        return dataclasses.replace(self, hint=get_args(self.hint)[0])
+
+    @property
     def takes_text(self) -> bool:
         """Whether the value is a string."""
         return any(option is str or get_origin(option) is Literal for option in _options(self.hint))
@@ -48,6 +58,8 @@ class Parameter:
         raise ValueError(f"{self.name} takes {' or '.join(map(_describe, _options(self.hint)))}, not {value!r}")
 
     def __str__(self) -> str:
+        if self.variadic:
+            return f"*{self.name}"
         return self.name if self.required else f"{self.name}={show(self.default)}"
 
 
@@ -81,6 +93,17 @@ def fit_all(kind: "type[Scorer]", values: Mapping[str, object]) -> dict[str, Any
     return {name: known[name].fit(value) for name, value in values.items()}
 
 
+def build(kind: "type[Scorer]", values: Mapping[str, Any]) -> "Scorer":
+    """The scorer with these values by name.
+
+    Raises:
+        ScorerError: the scorer refuses them.
+    """
+    by_name = dict(values)
+    by_position = [part for p in parameters(kind) if p.variadic for part in by_name.pop(p.name, ())]
+    return kind(*by_position, **by_name)
+
+
 def show(value: object, full: bool = False) -> str:
     """A parameter's value as it stands in the text form; `full` is passed on to scorers."""
     if isinstance(value, bool):
@@ -91,6 +114,9 @@ def show(value: object, full: bool = False) -> str:
         return _quote(value)
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e16:
         return str(int(value))
+    if isinstance(value, tuple) and value and all(hasattr(part, "render") for part in value):
+        listed = ", ".join(show(part, full) for part in value)
+        return f"({listed})" if full else listed
     if hasattr(value, "render"):
         return str(value.render(full=full))
     return repr(value)
@@ -111,6 +137,11 @@ def _is_scorer_type(option: Any) -> bool:
     from textgym.scorers.base import Scorer
 
     return isinstance(option, type) and issubclass(option, Scorer)
+
+
+def _is_variadic(option: Any) -> bool:
+    kind, of = get_origin(option), get_args(option)
+    return kind is tuple and len(of) == 2 and of[1] is Ellipsis and _is_scorer_type(of[0])
 
 
 def _is_number(value: object, kind: type = Real) -> bool:
@@ -134,6 +165,11 @@ def _fit(value: Any, option: Any) -> tuple[bool, Any]:
         from textgym.scorers.algebra import lift
 
         return (True, lift(value)) if isinstance(value, option) or _is_number(value) else (False, None)
+    if _is_variadic(option):
+        if not isinstance(value, tuple | list):
+            return False, None
+        fitted = [_fit(part, get_args(option)[0]) for part in value]
+        return all(fits for fits, _ in fitted), tuple(kept for _, kept in fitted)
     return (isinstance(value, option), value) if isinstance(option, type) else (True, value)
 
 
@@ -147,4 +183,6 @@ def _describe(option: Any) -> str:
         return "none"
     if _is_scorer_type(option):
         return "a scorer"
+    if _is_variadic(option):
+        return "scorers"
     return _PHRASES.get(option, getattr(option, "__name__", str(option)))

@@ -22,6 +22,9 @@ class ReferenceScorer(Scorer):
 
     def partial_in(self, context: ScoringContext | None) -> bool:
         """Where not every text of the task has references."""
+        lacks = getattr(context, "lacks", None)
+        if lacks is not None:
+            return bool(lacks("references"))
         references = () if context is None else context.references().references
         return not (references and all(references))
 

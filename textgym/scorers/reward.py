@@ -128,9 +128,9 @@ def bind_reward(reward: RewardLike, context: ScoringContext) -> Reward:
     leaves = [node for node in walk(scorer) if not isinstance(node, Composite)]
     if not leaves:
         raise ScorerError(f"reward {str(scorer)!r} holds no scorer, so every text would earn the same")
-    for leaf in leaves:
-        if leaf.set_level:
-            raise ScorerError(f"{leaf} is a measure of a set of texts and cannot be the reward of one episode")
+    sets = [node for node in walk(scorer) if node.set_level]
+    if sets:  # the last is the innermost, a node that is one itself
+        raise ScorerError(f"{sets[-1]} is a measure of a set of texts and cannot be the reward of one episode")
     if scorer.partial_in(context):
         leaf = next((leaf for leaf in leaves if leaf.partial_in(context)), scorer)
         raise ScorerError(

@@ -12,7 +12,7 @@ from textgym.scorers.bound import walk
 from textgym.scorers.callables import CallableScorer, FileScorer
 from textgym.scorers.catalogue import scorer_class, scorer_names, scorer_of_function
 from textgym.scorers.grammar import parse
-from textgym.scorers.parameters import fit_all, list_parameters, parameters
+from textgym.scorers.parameters import build, fit_all, list_parameters, parameters
 
 __all__ = ["DEFAULT_REWARD", "RewardLike", "check_serialises", "parse", "resolve"]
 
@@ -33,7 +33,8 @@ def resolve(reward: RewardLike) -> Scorer:
 
     Args:
         reward: an expression; ``path/to/file.py:function``; a mapping ``{"scorer": "repetition", "n": 3}`` (where a
-            parameter is a scorer, its value is anything that is allowed here); a scorer; a function.
+            parameter is a scorer, its value is anything that is allowed here; where it is several, a list of such); a
+            scorer; a function.
 
     Raises:
         SpecError: an expression that cannot be read.
@@ -79,11 +80,13 @@ def _from_mapping(given: Mapping[str, Any]) -> Scorer:
         raise ScorerError(f"{dict(given)!r} is no reward: a mapping holds the scorer's name, {{'scorer': NAME, ...}}")
     kind = scorer_class(name)
     takes_scorer = {p.name for p in parameters(kind) if p.takes_scorer}
-    values = {
-        key: resolve(value) if key in takes_scorer and not isinstance(value, Real) else value
-        for key, value in given.items()
-        if key != "scorer"
-    }
+    takes_scorers = {p.name for p in parameters(kind) if p.variadic}
+    values = {key: value for key, value in given.items() if key != "scorer"}
+    for key, value in values.items():
+        if key in takes_scorer:
+            values[key] = _part(value)
+        elif key in takes_scorers and isinstance(value, list | tuple):
+            values[key] = [_part(part) for part in value]
     try:
         values = fit_all(kind, values)
     except ValueError as error:
@@ -91,4 +94,8 @@ def _from_mapping(given: Mapping[str, Any]) -> Scorer:
     missing = [p.name for p in parameters(kind) if p.required and p.name not in values]
     if missing:
         raise ScorerError(f"{name} lacks {missing[0]!r}; it takes: {list_parameters(kind)}")
-    return kind(**values)
+    return build(kind, values)
+
+
+def _part(value: Any) -> Any:
+    return value if isinstance(value, Real) else resolve(value)

@@ -1,4 +1,4 @@
-"""Nodes with a name: ``clip``, ``standard`` and ``default``."""
+"""Nodes with a name and one part: ``clip``, ``standard``, ``default`` and ``rank``."""
 
 import math
 from collections.abc import Sequence
@@ -41,6 +41,11 @@ class Clip(Composite):
         """The part's, clipped."""
         low, high = (float(end) for end in np.clip(self.of.range, self.low, self.high))
         return (low, high)
+
+    @property
+    def unit(self) -> str:
+        """The part's."""
+        return self.of.unit
 
     def combine(self, parts: Sequence[Scores], rows: int) -> Scores:
         """Row by row."""
@@ -125,6 +130,11 @@ class Default(Composite):
         low, high = self.of.range
         return (min(low, self.value), max(high, self.value))
 
+    @property
+    def unit(self) -> str:
+        """The part's."""
+        return self.of.unit
+
     def partial_in(self, context: ScoringContext | None) -> bool:
         """Never."""
         return False
@@ -134,3 +144,32 @@ class Default(Composite):
         (part,) = parts
         tokens = part.tokens if part.valid.all() else None
         return Scores(np.where(part.valid, part.values, self.value), tokens=tokens)
+
+
+@register("rank")
+@dataclass(frozen=True)
+class Rank(Composite):
+    """A text's rank in its batch: the share of the other texts that score lower, those with the same score half.
+
+    So the lowest is 0, the highest 1, and a text alone 0.5. Texts to which the part is not applicable have no rank and
+    count for none. A rank belongs to a batch, so it cannot be the reward of an episode.
+
+    Args:
+        of: what the texts are ranked by.
+    """
+
+    of: Scorer
+    range = (0.0, 1.0)
+    causal = False
+    set_level = True
+    positional = 1
+
+    def combine(self, parts: Sequence[Scores], rows: int) -> Scores:
+        """Among the rows that are valid."""
+        (part,) = parts
+        _, places, ties = np.unique(part.values[part.valid], return_inverse=True, return_counts=True)
+        others = ties.sum() - 1
+        lower = np.cumsum(ties) - ties + (ties - 1) / 2
+        values = np.zeros(rows)
+        values[part.valid] = lower[places] / others if others else 0.5
+        return Scores(values, part.valid)

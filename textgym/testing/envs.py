@@ -1,5 +1,6 @@
 """Conformance of environments: run it on TextGen-v0 with your own task and reward, or on an environment of your own."""
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ _END_KEYS = ("finish_reason", "completion", "text", "illegal_actions")
 
 
 def check_env(env: gym.Env[Any, Any], episodes: int = EPISODES) -> None:
-    """Proves that a single environment keeps Gymnasium's contract and that of TextGen-v0.
+    """Proves that a single environment keeps Gymnasium's contract and that of TextGen-v0 or one of its twins.
 
     Args:
         env: what to check; wrappers are taken off.
@@ -40,6 +41,7 @@ def _check_episode(env: gym.Env[Any, Any], seed: int, actions: list[int]) -> Non
     """Plays one episode and checks every step of it."""
     task = env.get_wrapper_attr("task")
     tokenizer, budget = task.tokenizer, task.max_new_tokens
+    early = env.get_wrapper_attr("episodes").delivery.kind != "terminal"
     previous, info = env.reset(seed=seed)
     prompt = _prefix(previous)
     assert prompt[-1] == tokenizer.sep_id, f"the first observation ends in id {prompt[-1]}, not in the separator"
@@ -47,11 +49,14 @@ def _check_episode(env: gym.Env[Any, Any], seed: int, actions: list[int]) -> Non
     assert info["length"] == 0, f"info['length'] after reset is {info['length']}, not 0"
     written: list[int] = []
     for action in actions:
-        kept = previous.copy()
+        kept = copy.deepcopy(previous)
         observation, reward, terminated, truncated, info = env.step(action)
         written.append(action)
-        assert np.array_equal(kept, previous), "a step has changed the observation that was handed out before it"
+        assert env_checker.data_equivalence(kept, previous, exact=True), (
+            "a step has changed the observation that was handed out before it"
+        )
         assert _prefix(observation) == prompt + written, "the observation is not prompt + separator + actions so far"
+        _check_mask(env, observation)
         assert info["length"] == len(written), f"info['length'] is {info['length']} after {len(written)} actions"
         assert "episode" not in info, "info holds 'episode', a key that belongs to RecordEpisodeStatistics"
         assert truncated is False, "truncated=True comes only from an outside TimeLimit; the budget is visible"
@@ -60,18 +65,25 @@ def _check_episode(env: gym.Env[Any, Any], seed: int, actions: list[int]) -> Non
         if terminated:
             _check_end(info, written, tokenizer, due)
             return
-        assert reward == 0.0, f"terminal delivery pays at the end, yet step {len(written)} paid {reward}"
-        early = [key for key in info if key in _END_KEYS or key.startswith("reward_components/")]
-        assert not early, f"{early} stand in info before the end"
+        assert reward == 0.0 or early, f"terminal delivery pays at the end, yet step {len(written)} paid {reward}"
+        told = [key for key in info if key in _END_KEYS or key.startswith("reward_components/")]
+        assert not told, f"{told} stand in info before the end"
         previous = observation
 
 
-def _prefix(observation: np.ndarray) -> list[int]:
-    length = int((observation >= 0).sum())
-    assert (observation[:length] >= 0).all(), "the prefix is not left-aligned: padding stands before a token"
-    assert (observation[length:] == -1).all(), "padding is not -1"
-    prefix: list[int] = observation[:length].tolist()
+def _prefix(observation: Any) -> list[int]:
+    tokens = observation["tokens"] if isinstance(observation, dict) else observation
+    length = int((tokens >= 0).sum())
+    assert (tokens[:length] >= 0).all(), "the prefix is not left-aligned: padding stands before a token"
+    assert (tokens[length:] == -1).all(), "padding is not -1"
+    prefix: list[int] = tokens[:length].tolist()
     return prefix
+
+
+def _check_mask(env: gym.Env[Any, Any], observation: Any) -> None:
+    if isinstance(observation, dict):
+        told, asked = observation["action_mask"], env.get_wrapper_attr("action_masks")()
+        assert np.array_equal(told, asked), "the observation's action_mask is not what action_masks() says"
 
 
 def _check_end(info: Mapping[str, Any], written: list[int], tokenizer: Any, due: bool) -> None:

@@ -33,6 +33,9 @@ ODD_TEXTS = (
 LONG = 10_000
 """Tokens of the longest completion that is tried."""
 
+STREAMED = 12
+"""Tokens of each completion that a stream is followed for."""
+
 
 def check_scorer(
     scorer: Scorer,
@@ -45,7 +48,8 @@ def check_scorer(
 
     The text form is read back, the signature is stable; values are finite and within the declared range, defined for
     odd texts where the scorer claims to be, the same when asked twice, and the same for a row alone, in any order and
-    in any company; token contributions are 0 beyond a row's end and sum to the value.
+    in any company (a measure of sets of texts: in any order); token contributions are 0 beyond a row's end and sum to
+    the value; a stream says after each token what the scorer says of the text so far.
 
     Args:
         scorer: what to check.
@@ -71,6 +75,8 @@ def check_scorer(
             _check_total(context, batch, scores, where)
         _check_tokens(batch, scores, where)
         _check_batches(bound, batch, scores, tolerance, where)
+        if context is not None:
+            _check_stream(bound, context, batch, tolerance, where)
 
 
 def _check_text(scorer: Scorer) -> None:
@@ -167,6 +173,8 @@ def _check_batches(bound: BoundScorer, batch: TextBatch, scores: Scores, toleran
         "in a batch twice as large": rows + rows,
         **{f"for row {row} alone": [row] for row in rows},
     }
+    if bound.scorer.set_level:
+        companies = {company: companies[company] for company in ("when asked again", "in reverse order")}
     for company, indices in companies.items():
         again = bound.score(batch.rows(indices))
         for name, one, other in (
@@ -184,6 +192,27 @@ def _check_batches(bound: BoundScorer, batch: TextBatch, scores: Scores, toleran
                 width = len(batch.completions[row])
                 what = f"{where}: tokens of row {row} differ {company}"
                 _require_same(scores.tokens[row, :width], again.tokens[at, :width], tolerance, what)
+
+
+def _check_stream(bound: BoundScorer, context: ScoringContext, batch: TextBatch, tolerance: float, where: str) -> None:
+    """Every row of the batch, its first tokens, in a stream that was used before."""
+    stream, rows = bound.scorer.stream(len(batch), context), np.arange(len(batch))
+    if stream is None or not len(batch):
+        return
+    stream.begin(rows, batch.prompts)
+    stream.advance(rows, np.full(len(batch), context.tokenizer.eos_id, dtype=np.int64))
+    completions = [ids[:STREAMED] for ids in batch.completions]
+    values = stream.begin(rows, batch.prompts)
+    for step in range(STREAMED + 1):
+        so_far = TextBatch(batch.prompts, [ids[:step] for ids in completions], batch.tokenizer, batch.references)
+        scores = bound.score(so_far)
+        due = np.where(scores.valid, scores.values, np.nan)[rows]
+        close = np.allclose(values, due, rtol=1e-9, atol=max(tolerance, 1e-9), equal_nan=True)
+        _require(close, f"{where}: after {step} tokens the stream says {values}, the scorer {due}")
+        rows = np.array([row for row in rows if len(completions[row]) > step], dtype=np.int64)
+        if not len(rows):
+            return
+        values = stream.advance(rows, np.array([completions[row][step] for row in rows], dtype=np.int64))
 
 
 def _require_same(one: np.ndarray, other: np.ndarray, tolerance: float, message: str) -> None:

@@ -56,8 +56,10 @@ def check_tokenizer(tokenizer: Tokenizer, texts: Sequence[str] | None = None) ->
 
 def _check_reserved_ids(tokenizer: Tokenizer) -> None:
     reserved = (tokenizer.unk_id, tokenizer.sep_id, tokenizer.eos_id)
-    assert reserved == (0, 1, 2), f"the ids of <unk>, <sep>, <eos> must be 0, 1, 2, not {reserved}"
     assert isinstance(tokenizer.vocab_size, int), f"vocab_size must be an int, not {tokenizer.vocab_size!r}"
+    assert len({*reserved}) == 3 and all(0 <= index < tokenizer.vocab_size for index in reserved), (
+        f"the ids of <unk>, <sep>, <eos> must be three of 0..{tokenizer.vocab_size - 1}, not {reserved}"
+    )
     assert tokenizer.vocab_size > 3, f"a vocabulary of {tokenizer.vocab_size} holds nothing but the reserved tokens"
     for index, name in zip(reserved, ("<unk>", "<sep>", "<eos>"), strict=True):
         assert tokenizer.token(index) == name, f"token({index}) must be {name!r}, not {tokenizer.token(index)!r}"

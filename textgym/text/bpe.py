@@ -30,7 +30,8 @@ def _byte_alphabet() -> dict[int, str]:
 
 
 _CHARACTER = _byte_alphabet()
-_BYTE = {character: byte for byte, character in _CHARACTER.items()}
+BYTE_OF = {character: byte for byte, character in _CHARACTER.items()}
+"""The byte that each character of GPT-2's alphabet stands for."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -45,7 +46,7 @@ class BPETokenizer(ReservedIds):
     merges: tuple[tuple[str, str], ...]
 
     def __post_init__(self) -> None:
-        known = set(_BYTE)
+        known = set(BYTE_OF)
         for pair in self.merges:
             if len(pair) != 2 or not known.issuperset(pair):
                 raise TokenizerError(f"a bpe merge joins two earlier tokens; got {pair!r}")
@@ -54,12 +55,12 @@ class BPETokenizer(ReservedIds):
     @cached_property
     def _vocabulary(self) -> dict[str, int]:
         """Tokens in the byte alphabet to the library's ids, which are ours less 3."""
-        tokens = [*sorted(_BYTE), *(left + right for left, right in self.merges)]
+        tokens = [*sorted(BYTE_OF), *(left + right for left, right in self.merges)]
         return {token: index for index, token in enumerate(dict.fromkeys(tokens))}
 
     @cached_property
     def _table(self) -> list[bytes]:
-        return [b""] * len(RESERVED) + [bytes(map(_BYTE.__getitem__, token)) for token in self._vocabulary]
+        return [b""] * len(RESERVED) + [bytes(map(BYTE_OF.__getitem__, token)) for token in self._vocabulary]
 
     @cached_property
     def _model(self) -> "tokenizers.Tokenizer":
@@ -80,11 +81,11 @@ class BPETokenizer(ReservedIds):
 
     def encode(self, text: str) -> TokenIds:
         """Ids of a text, shape (T,). Nothing is unknown; a lone surrogate counts as U+FFFD."""
-        return _shifted(self._model.encode(_sound(text), add_special_tokens=False).ids)
+        return _shifted(self._model.encode(sound(text), add_special_tokens=False).ids)
 
     def encode_batch(self, texts: Sequence[str]) -> list[TokenIds]:
         """Ids of many texts, encoded on all cores; equal to `encode` of each."""
-        encodings = self._model.encode_batch_fast([_sound(text) for text in texts], add_special_tokens=False)
+        encodings = self._model.encode_batch_fast([sound(text) for text in texts], add_special_tokens=False)
         return [_shifted(encoding.ids) for encoding in encodings]
 
     def decode(self, ids: Sequence[int] | TokenIds) -> str:
@@ -95,6 +96,10 @@ class BPETokenizer(ReservedIds):
         """
         table = self._table
         return b"".join([table[index] for index in self.checked(ids).tolist()]).decode("utf-8", "replace")
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """What a token adds to a text, in UTF-8; may be a part of a character."""
+        return self._table[token_id]
 
     def piece(self, token_id: int) -> str:
         """The text of one token; a token that is a part of a character as its bytes, e.g. ``<0xE6><0x98>``."""
@@ -113,9 +118,9 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> BPETokenizer:
     model = Tokenizer(models.BPE())
     model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
-        vocab_size=room, min_frequency=2, initial_alphabet=sorted(_BYTE), special_tokens=[], show_progress=False
+        vocab_size=room, min_frequency=2, initial_alphabet=sorted(BYTE_OF), special_tokens=[], show_progress=False
     )
-    model.train_from_iterator(map(_sound, texts), trainer=trainer)
+    model.train_from_iterator(map(sound, texts), trainer=trainer)
     merges = json.loads(model.to_str())["model"]["merges"]
     return BPETokenizer(tuple((pair[0], pair[1]) for pair in merges))
 
@@ -126,7 +131,7 @@ def _shifted(ids: list[int]) -> TokenIds:
     return array
 
 
-def _sound(text: str) -> str:
+def sound(text: str) -> str:
     """The text with lone surrogates (a shell's undecodable bytes, a JSON escape) as U+FFFD: the library wants UTF-8."""
     try:
         text.encode("utf-8")

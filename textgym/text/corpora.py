@@ -2,20 +2,20 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from textgym.errors import CorpusError, UnknownNameError
 from textgym.text.docstrings import library_inventory, read_docstrings
-from textgym.text.records import choose_field, join_documents, read_csv, read_json, read_jsonl
+from textgym.text.records import READERS, choose_field, join_documents
 from textgym.text.sentences import split_units
 
 BUILT_IN = ("docstrings",)
 """Corpora that are opened by name."""
 
-FORMATS = (".txt", ".csv", ".tsv", ".json", ".jsonl")
+FORMATS = (".txt", *READERS)
 """File endings that are read."""
 
 _RULES = "corpus 1"  # goes into every fingerprint: raise it when the same bytes give other documents
@@ -64,7 +64,7 @@ class CorpusSource:
         if not self.files:
             digest.update(library_inventory().encode())
         for path in self.files:
-            data = _read(path)
+            data = read_file(path)
             digest.update(f"{path.name}\n{len(data)}\n".encode() + data)
         return digest.hexdigest()[:16]
 
@@ -88,7 +88,7 @@ class CorpusSource:
 
     def _share(self, path: Path) -> list[str]:
         """What one of several files gives: plain text is one document, records are one each."""
-        return [_text(path).strip()] if path.suffix.lower() == ".txt" else _documents(path, self.field)
+        return [read_text(path).strip()] if path.suffix.lower() == ".txt" else _documents(path, self.field)
 
 
 def open_corpus(name_or_path: str | Path, field: str | None = None) -> CorpusSource:
@@ -147,19 +147,13 @@ def _check_no_field(path: Path, field: str | None) -> None:
 
 
 def _documents(path: Path, field: str | None) -> list[str]:
-    text = _text(path)
+    text = read_text(path)
     if not text.strip():
         raise CorpusError(f"{path} is empty or blank: a corpus needs text")
     suffix = path.suffix.lower()
     if suffix == ".txt":
         return _blocks(text)
-    readers: dict[str, Callable[[Path, str], list[dict[str, object]]]] = {
-        ".csv": read_csv,
-        ".tsv": read_csv,
-        ".json": read_json,
-        ".jsonl": read_jsonl,
-    }
-    records = readers[suffix](path, text)
+    records = READERS[suffix](path, text)
     return join_documents(path, records, choose_field(path, records, field))
 
 
@@ -175,16 +169,25 @@ def _blocks(text: str) -> list[str]:
     return ["".join(units[start : start + size]).strip("\n") for start in range(0, len(units), size)]
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        CorpusError: it cannot be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:
         raise CorpusError(f"cannot read {path}: {error.strerror}. Give a file that exists and may be read") from error
 
 
-def _text(path: Path) -> str:
-    """The file as text, with one kind of newline and without a byte-order mark."""
-    data = _read(path)
+def read_text(path: Path) -> str:
+    """The file as text, with one kind of newline and without a byte-order mark.
+
+    Raises:
+        CorpusError: it cannot be read, or is not UTF-8; names the line.
+    """
+    data = read_file(path)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

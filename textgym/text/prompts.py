@@ -8,10 +8,10 @@ into the budget, is the reference completion. Documents, not passages, are split
 import hashlib
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Int32, Int64
@@ -88,6 +88,18 @@ class PromptSet:
     def reference_text(self, index: int, tokenizer: Tokenizer) -> str:
         """The reference as text."""
         return tokenizer.decode(self.reference(index))
+
+    def references(self, index: int, tokenizer: Tokenizer) -> tuple[str, ...]:
+        """Texts that a good completion may resemble: what follows the prompt in the document."""
+        return (self.reference_text(index, tokenizer),)
+
+    def metadata(self, index: int) -> Mapping[str, Any]:
+        """What the source knows of a prompt beside: nothing, where it is a corpus."""
+        return {}
+
+    def passage(self, index: int) -> TokenIds:
+        """What a model of text is fitted to: prompt and reference in one, as they stand in the document."""
+        return np.concatenate([self.prompt(index), self.reference(index)])
 
     @property
     def prompt_lengths(self) -> Int64[np.ndarray, " N"]:
@@ -237,7 +249,7 @@ class _Table:
                 blank = text[len(visible) :]
             owner += [number] * len(grouped)
             last += [len(owner)] * len(grouped)
-        ids = _encode_all(tokenizer, [*prompts, *rests, *continuations])
+        ids = encode_all(tokenizer, [*prompts, *rests, *continuations])
         count = len(prompts)
         halves = [half for pair in zip(ids[:count], ids[count : 2 * count], strict=True) for half in pair]
         edges = _offsets(halves)
@@ -322,7 +334,8 @@ class _Table:
         )
 
 
-def _encode_all(tokenizer: Tokenizer, texts: list[str]) -> list[TokenIds]:
+def encode_all(tokenizer: Tokenizer, texts: list[str]) -> list[TokenIds]:
+    """Ids of many texts, in one call where the tokenizer has one for it."""
     batch = getattr(tokenizer, "encode_batch", None)
     ids: list[TokenIds] = batch(texts) if batch is not None else [tokenizer.encode(text) for text in texts]
     return ids

@@ -3,8 +3,9 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 from textgym.errors import CorpusError, did_you_mean
 from textgym.text.sentences import cjk_share
@@ -70,6 +71,15 @@ def read_jsonl(path: Path, text: str) -> list[Record]:
                     f"{path}, line {number}: {error.msg} at column {error.colno}. Each line holds one JSON object"
                 ) from error
     return records
+
+
+READERS: Final[dict[str, Callable[[Path, str], list[Record]]]] = {
+    ".csv": read_csv,
+    ".tsv": read_csv,
+    ".json": read_json,
+    ".jsonl": read_jsonl,
+}
+"""The reader of each kind of file: (path, text) -> records."""
 
 
 def choose_field(path: Path, records: Sequence[Record], field: str | None) -> str:

@@ -14,7 +14,7 @@ from textgym.errors import TokenizerError
 from textgym.types import TokenIds
 
 RESERVED = ("<unk>", "<sep>", "<eos>")
-"""The first tokens of every vocabulary, ids 0, 1 and 2; no text encodes to the last two."""
+"""The reserved tokens, ids 0, 1 and 2 in every vocabulary that is trained here; no text encodes to the last two."""
 
 _VISIBLE = str.maketrans({"\n": "⏎", "\t": "⇥", " ": "␣", "\r": "␍", "\u3000": "□"})
 _T = TypeVar("_T", bound="ReservedIds")
@@ -49,6 +49,11 @@ class ReservedIds(ABC):
     def piece(self, token_id: int) -> str:
         """The text of one token that is not reserved, as it stands in the vocabulary."""
 
+    def token_bytes(self, token_id: int) -> bytes:
+        """What a token adds to a text, in UTF-8; nothing, if it is reserved."""
+        reserved = token_id in (self.unk_id, self.sep_id, self.eos_id)
+        return b"" if reserved else self.piece(token_id).encode("utf-8", "surrogatepass")
+
     def encode_batch(self, texts: Sequence[str]) -> list[TokenIds]:
         """Ids of many texts; equal to `encode` of each, and faster where the tokenizer can run them together."""
         return [self.encode(text) for text in texts]
@@ -56,8 +61,9 @@ class ReservedIds(ABC):
     def token(self, token_id: int) -> str:
         """One token as a person should see it: reserved ids by name, blanks as ␣ ⏎ ⇥, bytes as <0xE6>."""
         index = int(self.checked([token_id])[0])
-        if index < len(RESERVED):
-            return RESERVED[index]
+        reserved = (self.unk_id, self.sep_id, self.eos_id)
+        if index in reserved:
+            return RESERVED[reserved.index(index)]
         shown = self.piece(index).translate(_VISIBLE)
         return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 

@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 from textgym.errors import TokenizerError, UnknownNameError
 from textgym.text.bpe import BPETokenizer, train_bpe
+from textgym.text.hugging_face import HuggingFaceTokenizer, open_hugging_face
 from textgym.text.pieces import CharTokenizer, WordTokenizer, train_char, train_word
 from textgym.text.reserved import RESERVED, ReservedIds, canonical_json
 from textgym.text.sentences import cjk_share
@@ -19,9 +22,11 @@ __all__ = [
     "VOCAB_SIZES",
     "BPETokenizer",
     "CharTokenizer",
+    "HuggingFaceTokenizer",
     "ReservedIds",
     "WordTokenizer",
     "load_tokenizer",
+    "open_tokenizer",
     "save_tokenizer",
     "tokenizer_from_json",
     "tokenizer_to_json",
@@ -101,7 +106,12 @@ def tokenizer_from_json(text: str) -> ReservedIds:
         return WordTokenizer(_strings(value, "pieces"))
     if kind == "bpe":
         return BPETokenizer(_pairs(value, "merges"))
-    raise TokenizerError(f"its kind is {kind!r}; known: {', '.join(_TRAINERS)}")
+    if kind == "hf":
+        definition, reserved = value.get("definition"), value.get("reserved")
+        if not isinstance(definition, dict) or not isinstance(reserved, list) or len(reserved) != 3:
+            raise TokenizerError("its 'definition' is no object, or its 'reserved' are not three ids")
+        return HuggingFaceTokenizer(canonical_json(definition), *map(int, reserved))
+    raise TokenizerError(f"its kind is {kind!r}; known: {', '.join((*_TRAINERS, 'hf'))}")
 
 
 def save_tokenizer(tokenizer: Tokenizer, path: str | Path) -> None:
@@ -127,6 +137,39 @@ def load_tokenizer(path: str | Path) -> ReservedIds:
         return tokenizer_from_json(text)
     except TokenizerError as error:
         raise TokenizerError(f"cannot use the tokenizer {path}: {error}") from error
+
+
+def open_tokenizer(name: str) -> ReservedIds:
+    """The tokenizer that a setting names: a file of this package, or one of Hugging Face's.
+
+    Args:
+        name: a tokenizer.json of TextGym; or whatever `textgym.text.hugging_face.open_hugging_face` takes.
+
+    Raises:
+        TokenizerError: it cannot be read or used; the message names it.
+        UnknownNameError: no file, and almost the name of a kind that can be trained.
+        MissingExtraError: a name on the hub, and `transformers` is not installed.
+    """
+    path = Path(name)
+    if path.is_file():
+        stat = path.stat()
+        return _opened(path, (stat.st_mtime_ns, stat.st_size))
+    if path.suffix == ".json":
+        return load_tokenizer(path)  # which says that there is none
+    if not path.is_dir() and get_close_matches(name, KINDS):
+        raise UnknownNameError("tokenizer", name, [*KINDS, "a path to a tokenizer.json", "a name on the hub"])
+    return open_hugging_face(name)
+
+
+@lru_cache(maxsize=8)
+def _opened(path: Path, state: tuple[int, int]) -> ReservedIds:
+    """Kept, since every environment of a vector opens it again; `state` tells a changed file from what is kept."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return load_tokenizer(path)  # which says what is wrong
+    theirs = isinstance(value, dict) and value.get("textgym") != "tokenizer"
+    return open_hugging_face(path) if theirs else load_tokenizer(path)
 
 
 def _strings(value: dict[str, Any], name: str) -> tuple[str, ...]:
