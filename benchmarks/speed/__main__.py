@@ -1,61 +1,68 @@
-"""Runs the benchmark: rows to a JSON Lines file, and a table made from those rows."""
+"""Runs the benchmark: rows to a JSON Lines file; tables and a picture made from those rows."""
 
-import json
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
-from statistics import median
-from typing import Annotated, Any
+from typing import Annotated
 
-import torch
 import typer
 from rich.console import Console
-from rich.table import Table
-from textgym.benchmarks.speed import measure
-from textgym.benchmarks.speed.setting import Setting
+from textgym.benchmarks.speed.experiments import EXPERIMENTS
+from textgym.benchmarks.speed.picture import draw
+from textgym.benchmarks.speed.plan import QUICK, Plan
+from textgym.benchmarks.speed.report import report
+from textgym.benchmarks.speed.rows import append, key, latest, read
 
-from textgym.runs.config import versions
-
-UNITS = ("tokens_per_second", "rollout_tokens_per_second", "training_tokens_per_second", "transitions_per_cpu_second")
+from textgym.errors import TextGymError, UnknownNameError
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="JSON Lines file; rows are appended")] = Path("speed.jsonl"),
-    repeats: Annotated[int, typer.Option(min=1, help="how often the sides take turns")] = 3,
-    iterations: Annotated[int, typer.Option(min=1, help="PPO iterations of 4,096 tokens a turn")] = 4,
+    out: Annotated[Path, typer.Option(help="JSON Lines file; what it holds already is not measured again")] = Path(
+        "speed.jsonl"
+    ),
+    only: Annotated[list[str] | None, typer.Option(help=f"one of {', '.join(EXPERIMENTS)}; may be repeated")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="one short turn of everything: does it run?")] = False,
+    repeats: Annotated[int | None, typer.Option(min=1, help="turns")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="of torch")] = 2,
+    show: Annotated[Path | None, typer.Option(help="no measurement: tables and picture of these rows")] = None,
 ) -> None:
-    """Measures setting A."""
-    setting = Setting()
-    torch.set_num_threads(setting.threads)
-    rows: list[dict[str, Any]] = []
-    common = {"setting": asdict(setting), "versions": versions()}
-    with out.open("a", encoding="utf-8") as file:
-        for turn in range(repeats):
-            for name, measured in (
-                ("textgym PPO", measure.textgym_ppo(setting, iterations)),
-                ("obvious PPO", measure.obvious_ppo(setting, steps=16)),
-                ("vector environment", measure.vector_environment(setting, 2**20)),
-                ("single environment", measure.single_environment(setting, 2**16)),
-            ):
-                rows.append({"name": name, "turn": turn, **measured, **common})
-                file.write(json.dumps(rows[-1]) + "\n")
-                file.flush()
-    Console().print(table(rows))
+    """Measures speed and memory, or shows what was measured."""
+    try:
+        if show is None:
+            plan = (QUICK if quick else Plan()).with_threads(threads)
+            measure(plan if repeats is None else replace(plan, repeats=repeats), out, only or list(EXPERIMENTS))
+        shown = out if show is None else show
+        rows = latest(read(shown))
+        draw(rows, shown.with_suffix(".png"))
+    except TextGymError as error:
+        raise typer.BadParameter(str(error)) from error
+    Console().print(report(rows))
 
 
-def table(rows: list[dict[str, Any]]) -> Table:
-    """Medians over the turns, and the ratio of the two PPO runs turn by turn."""
-    made = Table("what", "unit", "median", "min", "max", title="Setting A")
-    for name in dict.fromkeys(row["name"] for row in rows):
-        for unit in UNITS:
-            values = [row[unit] for row in rows if row["name"] == name and unit in row]
-            if values:
-                made.add_row(name, unit.replace("_", " "), *(f"{f(values):,.0f}" for f in (median, min, max)))
-    pairs = zip(
-        *([r[UNITS[0]] for r in rows if r["name"] == f"{side} PPO"] for side in ("textgym", "obvious")), strict=True
-    )
-    ratios = [ours / theirs for ours, theirs in pairs]
-    made.add_row("textgym / obvious", "ratio", *(f"{f(ratios):,.1f}" for f in (median, min, max)))
-    return made
+def measure(plan: Plan, out: Path, names: list[str], console: Console | None = None) -> None:
+    """Measures every unit of the named experiments that the file does not hold yet; rows are saved unit by unit.
+
+    Args:
+        plan: how much.
+        out: the file; what was measured before with the same settings, versions and code is kept.
+        names: of experiments.
+        console: is told what runs.
+
+    Raises:
+        UnknownNameError: no experiment has that name.
+        TaskError: a file that holds other things than rows.
+    """
+    for name in names:
+        if name not in EXPERIMENTS:
+            raise UnknownNameError("experiment", name, EXPERIMENTS)
+    console = console or Console(stderr=True)
+    done = {key(row) for row in read(out)} if out.exists() else set()
+    for name in names:
+        for turn in range(plan.repeats):
+            for unit in EXPERIMENTS[name](plan):
+                if unit.key(turn) in done:
+                    continue
+                console.print(f"{name} · {unit.case} · turn {turn + 1} of {plan.repeats}")
+                append(out, unit.run(turn))
 
 
 if __name__ == "__main__":

@@ -1,108 +1,91 @@
-"""What is timed: each function does a stated amount of work once and returns seconds."""
+"""Tokens and transitions a second: each function does a stated amount of work once and says how long it took."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import BaseCallback
-from textgym.benchmarks.speed.obvious import PaddedTransformer
+from textgym.benchmarks.speed.agents import RolloutClock, obvious_agent, textgym_agent
 from textgym.benchmarks.speed.setting import Setting
 
-from textgym.sb3 import PPO_DEFAULTS, TransformerPolicy, make_sb3_env
+from textgym.sb3 import TransformerPolicy
 
 
-class _Clock(BaseCallback):
-    """Seconds spent in rollouts, and when the first whole iteration was over."""
+def clock_of(device: str) -> Callable[[], float]:
+    """A stopwatch that waits until the device has done what it was told."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.rollout = 0.0
-        self._began = 0.0
+    def now() -> float:
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        return time.perf_counter()
 
-    def _on_rollout_start(self) -> None:
-        self._began = time.perf_counter()
-
-    def _on_rollout_end(self) -> None:
-        self.rollout += time.perf_counter() - self._began
-
-    def _on_step(self) -> bool:
-        return True
+    return now
 
 
-def _learn(agent: PPO, tokens: int) -> dict[str, float]:
-    """Tokens a second of `learn` after one iteration to warm up."""
-    agent.learn(agent.n_steps * agent.n_envs)
-    clock = _Clock()
-    began = time.perf_counter()
-    agent.learn(tokens, callback=clock)
-    seconds = time.perf_counter() - began
+def textgym_ppo(
+    setting: Setting, iterations: int, policy: type[TransformerPolicy] = TransformerPolicy, device: str = "cpu"
+) -> dict[str, float]:
+    """SB3's PPO with `TransformerPolicy` and `EpisodeRolloutBuffer`, after one iteration to warm up."""
+    agent = textgym_agent(setting, policy=policy, device=device)
+    agent.learn(setting.tokens)
+    return {**_learn(agent, iterations * setting.tokens, clock_of(device)), "gflop_per_token": gflop(setting)}
+
+
+def obvious_ppo(setting: Setting, steps: int) -> dict[str, float]:
+    """SB3's PPO with the padded Transformer and the default buffer, after one short rollout to warm up."""
+    obvious_agent(setting, 1).learn(setting.rows)
+    return _learn(obvious_agent(setting, steps), steps * setting.rows, clock_of("cpu"))
+
+
+def gflop(setting: Setting) -> float:
+    """1e9 FLOP a token by the formula of this package."""
+    return setting.flop_per_token / 1e9
+
+
+def _learn(agent: PPO, tokens: int, now: Callable[[], float]) -> dict[str, float]:
+    """Tokens a second of `learn`."""
+    rollouts = RolloutClock(now)
+    began = now()
+    agent.learn(tokens, callback=rollouts)
+    seconds = now() - began
     made = agent.num_timesteps
     return {
         "tokens": made,
         "seconds": seconds,
         "tokens_per_second": made / seconds,
-        "rollout_tokens_per_second": made / clock.rollout,
-        "training_tokens_per_second": made / (seconds - clock.rollout),
+        "rollout_tokens_per_second": made / rollouts.seconds,
+        "training_tokens_per_second": made / (seconds - rollouts.seconds),
     }
-
-
-def textgym_ppo(setting: Setting, iterations: int) -> dict[str, float]:
-    """SB3's PPO with `TransformerPolicy` and `EpisodeRolloutBuffer`."""
-    env = make_sb3_env("TextGen-v0", n_envs=setting.rows, seed=0, task=setting.task(), reward="length")
-    settings = PPO_DEFAULTS | {
-        "n_steps": setting.max_new_tokens,
-        "batch_size": setting.batch_size,
-        "n_epochs": setting.epochs,
-    }
-    agent = PPO(TransformerPolicy, env, policy_kwargs={"model": setting.architecture}, seed=0, device="cpu", **settings)
-    return _learn(agent, iterations * setting.rows * setting.max_new_tokens)
-
-
-def obvious_ppo(setting: Setting, steps: int) -> dict[str, float]:
-    """SB3's PPO with the padded Transformer and the default buffer, in the same environment.
-
-    Its cost a token does not depend on `n_steps`, so a short rollout will do.
-    """
-    env = make_sb3_env("TextGen-v0", n_envs=setting.rows, seed=0, task=setting.task(), reward="length")
-    extractor: dict[str, Any] = {"vocab_size": setting.vocab_size, **setting.architecture}
-    agent = PPO(
-        "MlpPolicy",
-        env,
-        n_steps=steps,
-        batch_size=min(setting.batch_size, steps * setting.rows),
-        n_epochs=setting.epochs,
-        gamma=1.0,
-        policy_kwargs={
-            "features_extractor_class": PaddedTransformer,
-            "features_extractor_kwargs": extractor,
-            "net_arch": [],
-        },
-        seed=0,
-        device="cpu",
-    )
-    return _learn(agent, steps * setting.rows)
 
 
 def vector_environment(setting: Setting, transitions: int) -> dict[str, float]:
-    """The native vector environment alone, trivial reward; a CPU-second is one of this process."""
+    """The native vector environment alone, trivial reward; a CPU-second is one of this process.
+
+    Args:
+        setting: T and the vocabulary; of its rows there are 256 here.
+        transitions: about how many to take.
+    """
     shape = replace(setting, rows=256)
     envs = gym.make_vec("TextGen-v0", num_envs=shape.rows, task=shape.task(), reward="length")
-    actions = np.random.default_rng(0).integers(3, shape.vocab_size, (64, shape.rows))
-    envs.reset(seed=0)
+    actions = np.random.default_rng(setting.seed).integers(3, shape.vocab_size, (64, shape.rows))
+    steps = max(transitions // shape.rows, shape.max_new_tokens + 1)
+    envs.reset(seed=setting.seed)
     began = time.process_time()
-    for step in range(transitions // shape.rows):
+    for step in range(steps):
         envs.step(actions[step % len(actions)])
-    return _rate(transitions, time.process_time() - began)
+    seconds = time.process_time() - began
+    resets = steps // (shape.max_new_tokens + 1)  # the step that resets every row takes no action
+    return _rate((steps - resets) * shape.rows, seconds)
 
 
 def single_environment(setting: Setting, transitions: int) -> dict[str, float]:
     """The single environment alone, trivial reward."""
     env = gym.make("TextGen-v0", task=setting.task(), reward="length").unwrapped
-    actions = np.random.default_rng(0).integers(3, setting.vocab_size, transitions).tolist()
-    env.reset(seed=0)
+    actions = np.random.default_rng(setting.seed).integers(3, setting.vocab_size, transitions).tolist()
+    env.reset(seed=setting.seed)
     began = time.process_time()
     for action in actions:
         if env.step(action)[2]:
