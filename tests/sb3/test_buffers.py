@@ -9,7 +9,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.vec_env import VecNormalize
 
 from textgym.envs.tasks import make_task
-from textgym.errors import CheckpointError, SpaceError
+from textgym.errors import CheckpointError, ScoringFailure, SpaceError
 from textgym.models.checkpoint import load_checkpoint, new_model, save_checkpoint
 from textgym.sb3.buffers import EpisodeRolloutBuffer
 from textgym.sb3.policies import TransformerPolicy
@@ -164,6 +164,15 @@ def test_an_episode_without_a_valid_reward_is_left_out(task):
     (data,) = rollout.get(None)
     assert len(data.actions) < STEPS * ROWS
     assert all(torch.isfinite(column).all() for column in (data.advantages, data.returns))
+
+
+def test_a_rollout_of_which_nothing_could_be_scored_is_an_error(task):
+    agent = make_agent(task)
+    step = agent.env.step
+    agent.env.step = lambda actions: (lambda o, r, d, i: (o, np.full_like(r, np.nan), d, i))(*step(actions))
+    rollout = roll(agent)
+    with pytest.raises(ScoringFailure, match=r"none of the \d+ episodes of this rollout could be scored"):
+        next(rollout.get(None))
 
 
 def test_a_saved_agent_goes_on_where_its_model_folder_is_gone(task, folder, tmp_path):

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from textgym.sb3.checkpoints import TrainingCheckpoint, resume
     from textgym.sb3.defaults import A2C_DEFAULTS, PPO_DEFAULTS
     from textgym.sb3.extractor import TransformerExtractor
-    from textgym.sb3.maskable import MASKABLE_PPO_DEFAULTS, MaskableEpisodeRolloutBuffer, MaskableTransformerPolicy
+    from textgym.sb3.maskable import MASKABLE_PPO_DEFAULTS as MASKABLE_PPO_DEFAULTS
+    from textgym.sb3.maskable import MaskableEpisodeRolloutBuffer as MaskableEpisodeRolloutBuffer
+    from textgym.sb3.maskable import MaskableTransformerPolicy as MaskableTransformerPolicy
     from textgym.sb3.policies import TransformerPolicy
     from textgym.sb3.vec_env import TextGenVecEnv, make_sb3_env
 
@@ -34,13 +36,11 @@ _HOMES = {
     "resume": "checkpoints",
 }
 
+# Without what needs sb3-contrib: a star import works where that is not installed.
 __all__ = [
     "A2C_DEFAULTS",
-    "MASKABLE_PPO_DEFAULTS",
     "PPO_DEFAULTS",
     "EpisodeRolloutBuffer",
-    "MaskableEpisodeRolloutBuffer",
-    "MaskableTransformerPolicy",
     "RewardLog",
     "TextGenVecEnv",
     "TrainingCheckpoint",
@@ -60,4 +60,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(_HOMES)

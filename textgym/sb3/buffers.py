@@ -16,7 +16,7 @@ from jaxtyping import Float
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
 
-from textgym.errors import CheckpointError, SpaceError
+from textgym.errors import CheckpointError, ScoringFailure, SpaceError
 from textgym.models.checkpoint import load_checkpoint
 from textgym.models.likelihood import action_likelihood
 from textgym.models.masks import PackedMasks
@@ -261,7 +261,10 @@ class EpisodeRolloutBuffer(RolloutBuffer):
         """Minibatches of whole segments in random order."""
         assert self.full, "the rollout is not finished"
         if not len(self._kept):
-            return
+            raise ScoringFailure(
+                f"none of the {self.n_segments} episodes of this rollout could be scored, so there is nothing to learn "
+                'from; on_failure="raise" says why'
+            )
         order = np.random.permutation(self._kept)
         for indices in self._batches(order, batch_size or self.buffer_size * self.n_envs):
             yield self._sample(indices)

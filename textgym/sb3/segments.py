@@ -14,8 +14,11 @@ from torch import Tensor
 
 from textgym.models.transformer import Transformer
 
-GROUPS = 4
-"""Into how many groups of like length segments are parted, so that little of a pass is padding."""
+GROUPS = (1, 2, 4)
+"""Into how many groups of like length segments may be parted, so that little of a pass is padding."""
+
+PASS = 40
+"""What one more pass costs, in positions: small matrix products are slower ones."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,17 @@ def hidden_states(transformer: Transformer, segments: Segments) -> Float[Tensor,
     lengths = segments.first + segments.steps - 1  # the last action is an output, never an input
     before = torch.cumsum(segments.steps, 0) - segments.steps
     states, places = [], []
-    for rows in lengths.argsort().tensor_split(min(GROUPS, len(lengths))):
+    for rows in _groups(lengths):
         group = Segments(segments.tokens[rows], segments.first[rows], segments.steps[rows])
         hidden = transformer(group.tokens[:, : int(lengths[rows].max())])
         states.append(hidden[group.row, group.position])
         places.append(before[rows][group.row] + group.step)
     return torch.cat(states)[torch.cat(places).argsort()]
+
+
+def _groups(lengths: Int[Tensor, " S"]) -> tuple[Tensor, ...]:
+    """The segments in groups of like length, in as many as cost the least."""
+    order = lengths.argsort()
+    partings = [lengths[order].tensor_split(min(count, len(lengths))) for count in GROUPS]
+    prices = [sum(len(group) * int(group[-1]) + PASS for group in parting) for parting in partings]
+    return order.tensor_split(len(partings[prices.index(min(prices))]))
