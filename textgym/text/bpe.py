@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from textgym.errors import TokenizerError
-from textgym.text.reserved import RESERVED, ReservedIds, room_for
+from textgym.text.reserved import RESERVED, ByteTokens, room_for
 from textgym.types import TokenIds
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ BYTE_OF = {character: byte for byte, character in _CHARACTER.items()}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class BPETokenizer(ReservedIds):
+class BPETokenizer(ByteTokens):
     """Byte-level BPE: 3 reserved ids, 256 bytes, then one token a merge.
 
     Args:
@@ -87,27 +87,6 @@ class BPETokenizer(ReservedIds):
         """Ids of many texts, encoded on all cores; equal to `encode` of each."""
         encodings = self._model.encode_batch_fast([sound(text) for text in texts], add_special_tokens=False)
         return [_shifted(encoding.ids) for encoding in encodings]
-
-    def decode(self, ids: Sequence[int] | TokenIds) -> str:
-        """Text of ids; reserved ids leave no trace, bytes that are no UTF-8 show as U+FFFD.
-
-        Raises:
-            TokenizerError: an id is outside 0..V-1.
-        """
-        table = self._table
-        return b"".join([table[index] for index in self.checked(ids).tolist()]).decode("utf-8", "replace")
-
-    def token_bytes(self, token_id: int) -> bytes:
-        """What a token adds to a text, in UTF-8; may be a part of a character."""
-        return self._table[token_id]
-
-    def piece(self, token_id: int) -> str:
-        """The text of one token; a token that is a part of a character as its bytes, e.g. ``<0xE6><0x98>``."""
-        data = self._table[token_id]
-        try:
-            return data.decode("utf-8")
-        except UnicodeDecodeError:
-            return "".join(f"<0x{byte:02X}>" for byte in data)
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int) -> BPETokenizer:

@@ -20,7 +20,7 @@ import numpy as np
 
 from textgym.errors import MissingExtraError, TokenizerError
 from textgym.text.bpe import BYTE_OF, sound
-from textgym.text.reserved import ReservedIds, canonical_json
+from textgym.text.reserved import ByteTokens, canonical_json
 from textgym.types import TokenIds
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _PROBES = (
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class HuggingFaceTokenizer(ReservedIds):
+class HuggingFaceTokenizer(ByteTokens):
     """A tokenizer of the `tokenizers` library behind the protocol of `textgym.types.Tokenizer`.
 
     Args:
@@ -153,26 +153,9 @@ class HuggingFaceTokenizer(ReservedIds):
         array[(array == self.sep_id) | (array == self.eos_id)] = self.unk_id  # a model that has "</s>" as a word
         return array
 
-    def decode(self, ids: Sequence[int] | TokenIds) -> str:
-        """Text of ids; reserved ids leave no trace, bytes that are no UTF-8 show as U+FFFD.
-
-        Raises:
-            TokenizerError: an id is outside 0..V-1.
-        """
-        table = self._table
-        return b"".join([table[index] for index in self.checked(ids).tolist()]).decode("utf-8", "replace")
-
-    def token_bytes(self, token_id: int) -> bytes:
-        """What a token adds to a text, in UTF-8; may be a part of a character."""
-        return self._table[token_id]
-
     def piece(self, token_id: int) -> str:
-        """The text of one token; a part of a character as its bytes, a gap in the vocabulary as ``<gap>``."""
-        data = self._table[token_id]
-        try:
-            return data.decode("utf-8") or "<gap>"
-        except UnicodeDecodeError:
-            return "".join(f"<0x{byte:02X}>" for byte in data)
+        """As in the base class; a gap in the vocabulary as ``<gap>``."""
+        return super().piece(token_id) or "<gap>"
 
 
 def open_hugging_face(name: str | Path) -> HuggingFaceTokenizer:

@@ -113,6 +113,36 @@ class ReservedIds(ABC):
         return type(self), tuple(getattr(self, f.name) for f in fields(self))  # type: ignore[arg-type]
 
 
+class ByteTokens(ReservedIds):
+    """Tokenizers whose tokens are bytes, in which a character may be cut."""
+
+    @property
+    @abstractmethod
+    def _table(self) -> list[bytes]:
+        """What each id adds to a text; nothing, if it is reserved or no token."""
+
+    def decode(self, ids: Sequence[int] | TokenIds) -> str:
+        """Text of ids; reserved ids leave no trace, bytes that are no UTF-8 show as U+FFFD.
+
+        Raises:
+            TokenizerError: an id is outside 0..V-1.
+        """
+        table = self._table
+        return b"".join([table[index] for index in self.checked(ids).tolist()]).decode("utf-8", "replace")
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """What a token adds to a text, in UTF-8; may be a part of a character."""
+        return self._table[token_id]
+
+    def piece(self, token_id: int) -> str:
+        """The text of one token; a part of a character as its bytes, e.g. ``<0xE6><0x98>``."""
+        data = self._table[token_id]
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError:
+            return "".join(f"<0x{byte:02X}>" for byte in data)
+
+
 def canonical_json(value: dict[str, Any]) -> str:
     """JSON with one spelling for one value: sorted keys, no blanks, ASCII."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
