@@ -43,7 +43,7 @@ A2C_DEFAULTS: dict[str, Any] = {
     "normalize_advantage": True,  # the step does not depend on the unit of the reward
     "use_rms_prop": False,  # the policy's own Adam, with which the weights were made; RMSProp has no warm-up
     "ent_coef": 0.0,  # as for PPO
-    "vf_coef": 0.5,  # as for PPO
+    "vf_coef": 0.1,  # the critic shares the clipped norm of the gradient with the policy
     "max_grad_norm": 1.0,  # as for PPO
     "rollout_buffer_class": EpisodeRolloutBuffer,  # as for PPO
 }
