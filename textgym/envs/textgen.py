@@ -54,7 +54,7 @@ class TextGenEnv(gym.Env[Observed, np.int64]):
         reward: spec, mapping, Scorer, callable or "file.py:function"; None for the task's default.
         delivery: when the reward is paid: "terminal", "per_token" or "shaped"; see `textgym.scorers.delivery`.
         on_failure: "raise", or "mask": a failed row is paid NaN and `info["reward_failed"]` says so; only for
-            buffers that drop such episodes.
+            buffers that drop such episodes. A stream that fails before the end is an error all the same.
         constraint: which tokens may come next, as a mask: a mapping such as `{"min_new_tokens": 8,
             "no_repeat_ngram": 3, "banned": ["foo"]}` (see `textgym.envs.constraints`), or a `types.Constraint`. It
             binds agents that look at masks, which plain PPO does not; for others see `illegal_actions`.
