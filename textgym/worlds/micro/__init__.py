@@ -1,0 +1,1 @@
+"""Micro worlds: a vocabulary and a horizon small enough for exact answers."""
