@@ -5,7 +5,7 @@ An `Episodes` is made once from the settings of `gym.make` and holds no state of
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -77,6 +77,7 @@ class Episodes:
         mask_in_info: whether every info carries `action_mask`.
         delivery: when the reward is paid.
         constraints: which tokens may come next beside: the task's own, and the environment's; both hold.
+        gold: what is exactly true of a text, bound, by the name under which it is reported.
     """
 
     task: Task
@@ -88,6 +89,7 @@ class Episodes:
     mask_in_info: bool
     delivery: Delivery
     constraints: tuple[Constraint, ...] = ()
+    gold: Mapping[str, Reward] = field(default_factory=dict)
 
     def observation_space(self) -> Box:
         """Token ids, -1 beyond the prefix."""
@@ -168,6 +170,8 @@ class Episodes:
                 f"reset option 'prompt' has {len(ids)} tokens, the observation has room for {room}. "
                 "Shorten it, or make a task with longer prompts (max_prompt_tokens)."
             )
+        if self.task.check_prompt is not None:
+            self.task.check_prompt(ids.astype(np.int32))
         return ids.astype(np.int32)
 
     def masks(
@@ -230,6 +234,7 @@ class Episodes:
             "illegal_actions": self._illegal(tokens, lengths, starts),
             **{f"reward_components/{name}": values for name, values in scores.components.items()},
         }
+        columns |= {f"gold/{name}": truth.score(batch).values for name, truth in self.gold.items()}
         if self.task.success is not None:
             columns["is_success"] = np.asarray(self.task.success(batch), bool).tolist()
         if self.on_failure == "mask":
@@ -328,7 +333,10 @@ def open_episodes(
             allowed_ids &= each.allowed
     bound = bind_reward(task.reward if reward is None else reward, task.context)
     paid = Delivery(bound, delivery, gamma)
-    return Episodes(task, task.prompts(split), bound, rules, allowed_ids, on_failure, mask_in_info, paid, constraints)
+    gold = {name: bind_reward(text, task.context) for name, text in task.gold.items()}
+    return Episodes(
+        task, task.prompts(split), bound, rules, allowed_ids, on_failure, mask_in_info, paid, constraints, gold
+    )
 
 
 def checked_action(rules: Rules, action: Any) -> int:

@@ -9,7 +9,7 @@ import functools
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import cast, get_args
@@ -26,7 +26,7 @@ from textgym.scorers.spec import DEFAULT_REWARD
 from textgym.text.prompts import OnLongPrompt, PromptSet
 from textgym.text.store import ArrayStore, default_cache_dir, pack_texts, unpack_texts
 from textgym.text.tokenizers import KINDS, open_tokenizer, tokenizer_from_json, tokenizer_to_json, train_tokenizer
-from textgym.types import Arrays, Constraint, ScoringContext, TextBatch, Tokenizer
+from textgym.types import Arrays, Constraint, ScoringContext, TextBatch, TokenIds, Tokenizer
 
 DEFAULT_TASK = "docstrings"
 SPLITS = ("train", "heldout")
@@ -52,6 +52,9 @@ class Task:
         stop_rule: ends a text beside EOS and budget; None for no such rule.
         corpus_hash: of the text alone, whatever the settings; empty where there is no corpus.
         success: (B,) which episodes count as solved, for `info["is_success"]`; None where there is no such thing.
+        gold: by name, expressions of what is exactly true of a text, where the task's world knows it. They are
+            reported as `info["gold/<name>"]` at every end, whatever the reward is.
+        check_prompt: raises TaskError for a prompt of the user's own that is none of this task; None takes any text.
     """
 
     name: str
@@ -67,6 +70,8 @@ class Task:
     stop_rule: StopRule | None = None
     corpus_hash: str = ""
     success: Callable[[TextBatch], Bool[np.ndarray, " B"]] | None = None
+    gold: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    check_prompt: Callable[[TokenIds], None] | None = None
 
     def __deepcopy__(self, memo: object) -> "Task":
         return self  # never changes; `env.spec` copies its arguments on every access

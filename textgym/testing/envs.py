@@ -66,7 +66,7 @@ def _check_episode(env: gym.Env[Any, Any], seed: int, actions: list[int]) -> Non
             _check_end(info, written, tokenizer, due)
             return
         assert reward == 0.0 or early, f"terminal delivery pays at the end, yet step {len(written)} paid {reward}"
-        told = [key for key in info if key in _END_KEYS or key.startswith("reward_components/")]
+        told = [key for key in info if key in _END_KEYS or key.startswith(("reward_components/", "gold/"))]
         assert not told, f"{told} stand in info before the end"
         previous = observation
 
