@@ -15,8 +15,9 @@ def textgym_agent(
     setting: Setting,
     task: Any = None,
     reward: Any = "length",
-    policy: type[TransformerPolicy] = TransformerPolicy,
     device: str = "cpu",
+    dtype: str = "float32",
+    cuda_graph: bool = True,
 ) -> PPO:
     """PPO with `TransformerPolicy` and `EpisodeRolloutBuffer`, one completion a row and rollout.
 
@@ -24,8 +25,9 @@ def textgym_agent(
         setting: the shapes.
         task: another task than the setting's own; then EOS may be said.
         reward: the setting's own costs nothing; None is the task's default.
-        policy: a variant of the policy.
         device: of the network.
+        dtype: in which it runs.
+        cuda_graph: whether it decodes by CUDA graph, on a CUDA device.
     """
     model = setting.architecture if task is not None else setting.policy_model
     env = make_sb3_env("TextGen-v0", n_envs=setting.rows, seed=setting.seed, task=task or setting.task(), reward=reward)
@@ -34,7 +36,8 @@ def textgym_agent(
         "batch_size": setting.batch_size,
         "n_epochs": setting.epochs,
     }
-    return PPO(policy, env, policy_kwargs={"model": model}, seed=setting.seed, device=device, **settings)
+    network = {"model": model, "dtype": dtype, "cuda_graph": cuda_graph}
+    return PPO(TransformerPolicy, env, policy_kwargs=network, seed=setting.seed, device=device, **settings)
 
 
 def obvious_agent(setting: Setting, steps: int) -> PPO:

@@ -15,6 +15,7 @@ from textgym.benchmarks.speed.rows import Row, all_versions, code_hash, config_h
 from textgym.benchmarks.speed.setting import Setting
 
 OURS, OBVIOUS, TRL, TRL_WHOLE = "textgym PPO", "obvious PPO", "TRL GRPO", "TRL GRPO, one minibatch"
+PLAIN, COMPILED = "textgym PPO, no CUDA graph", "textgym PPO, compiled"
 PRODUCTS, ATTENTION = "matrix products", "attention alone"
 
 Measure = Callable[[], dict[str, float]]
@@ -161,10 +162,13 @@ def on_gpu(plan: Plan) -> Iterator[Unit]:
     setting, n, device, square = plan.gpu, plan.iterations, plan.gpu_device, 4 * plan.square
     if device == "cuda" and not torch.cuda.is_available():
         reason = "no CUDA device on this machine"
-        sides: dict[str, Measure | str] = dict.fromkeys((OURS, PRODUCTS, TRL), reason)
+        sides: dict[str, Measure | str] = dict.fromkeys((OURS, PLAIN, COMPILED, PRODUCTS, TRL), reason)
     else:
+        compiled = partial(gpu.bfloat16_ppo, setting, n, device, compiled=True)
         sides = {
-            OURS: partial(gpu.textgym_ppo_bfloat16, setting, n, device),
+            OURS: partial(gpu.bfloat16_ppo, setting, n, device),
+            PLAIN: partial(gpu.bfloat16_ppo, setting, n, device, cuda_graph=False),
+            COMPILED: compiled if plan.compiled else "left out of this plan",
             PRODUCTS: partial(matrix_products, setting, square, plan.product_seconds, device, torch.bfloat16),
             TRL: peer.missing_peer() or partial(peer.trl_grpo, setting, n, device=device),
         }

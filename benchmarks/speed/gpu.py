@@ -1,57 +1,34 @@
-"""The same PPO in bfloat16: weights in float32, network in autocast, keys and values in bfloat16."""
+"""The same PPO in bfloat16 on a GPU, decoding by CUDA graph or not, its network compiled or not."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
-from textgym.benchmarks.speed.measure import textgym_ppo
+from textgym.benchmarks.speed.agents import textgym_agent
+from textgym.benchmarks.speed.measure import warm_ppo
 from textgym.benchmarks.speed.setting import Setting
-from torch import Tensor
-
-from textgym.models.transformer import KVCache, TransformerConfig
-from textgym.sb3 import TransformerPolicy, prefix_cache
 
 
-class Bfloat16Policy(TransformerPolicy):
-    """`TransformerPolicy` whose network runs in bfloat16; what goes to Stable-Baselines3 is float32."""
+def bfloat16_ppo(
+    setting: Setting, iterations: int, device: str, *, cuda_graph: bool = True, compiled: bool = False
+) -> dict[str, float]:
+    """As `measure.textgym_ppo`, in bfloat16; on a CPU too, where it is only a test of this path.
 
-    def forward(
-        self, obs: Tensor, deterministic: bool = False, action_masks: Any = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """As in the base class."""
-        with torch.autocast(self.device.type, torch.bfloat16):
-            actions, values, logp = super().forward(obs, deterministic, action_masks)
-        return actions, values.float(), logp.float()
+    Args:
+        setting: the shapes.
+        iterations: of PPO, after one to warm up, in which the graph is made and the network compiled.
+        device: "cuda" or "cpu".
+        cuda_graph: whether to decode by CUDA graph.
+        compiled: whether `torch.compile` makes the passes of training; decoding is left as it is.
 
-    def evaluate_actions(self, obs: Any, actions: Tensor, action_masks: Any = None) -> tuple[Tensor, Tensor, Tensor]:
-        """As in the base class."""
-        with torch.autocast(self.device.type, torch.bfloat16):
-            values, logp, entropy = super().evaluate_actions(obs, actions, action_masks)
-        return values.float(), logp.float(), entropy.float()
-
-    def predict_values(self, obs: Any) -> Tensor:
-        """As in the base class."""
-        with torch.autocast(self.device.type, torch.bfloat16):
-            return super().predict_values(obs).float()
-
-
-@contextmanager
-def bfloat16_caches() -> Iterator[None]:
-    """Prefix caches that are made inside hold bfloat16: theirs is the dtype of the weights, not that of autocast."""
-
-    def cache(config: TransformerConfig, rows: int, device: torch.device, dtype: torch.dtype) -> KVCache:
-        return KVCache(config, rows, device, torch.bfloat16)
-
-    owner: Any = prefix_cache
-    before, owner.KVCache = owner.KVCache, cache
-    try:
-        yield
-    finally:
-        owner.KVCache = before
-
-
-def textgym_ppo_bfloat16(setting: Setting, iterations: int, device: str = "cuda") -> dict[str, float]:
-    """As `measure.textgym_ppo`, in bfloat16; on a CPU too, where it is only a test of this path."""
-    with bfloat16_caches():
-        return textgym_ppo(setting, iterations, Bfloat16Policy, device)
+    Returns:
+        Also `peak_mib`, the most that tensors took on a CUDA device.
+    """
+    agent = textgym_agent(setting, device=device, dtype="bfloat16", cuda_graph=cuda_graph)
+    if compiled:
+        transformer: Any = agent.policy.transformer
+        transformer.compile()
+    if device != "cuda":
+        return warm_ppo(agent, setting, iterations, device)
+    torch.cuda.reset_peak_memory_stats()
+    found = warm_ppo(agent, setting, iterations, device)
+    return {**found, "peak_mib": torch.cuda.max_memory_allocated() / 2**20}

@@ -11,8 +11,6 @@ from stable_baselines3 import PPO
 from textgym.benchmarks.speed.agents import RolloutClock, obvious_agent, textgym_agent
 from textgym.benchmarks.speed.setting import Setting
 
-from textgym.sb3 import TransformerPolicy
-
 
 def clock_of(device: str) -> Callable[[], float]:
     """A stopwatch that waits until the device has done what it was told."""
@@ -25,11 +23,13 @@ def clock_of(device: str) -> Callable[[], float]:
     return now
 
 
-def textgym_ppo(
-    setting: Setting, iterations: int, policy: type[TransformerPolicy] = TransformerPolicy, device: str = "cpu"
-) -> dict[str, float]:
+def textgym_ppo(setting: Setting, iterations: int) -> dict[str, float]:
     """SB3's PPO with `TransformerPolicy` and `EpisodeRolloutBuffer`, after one iteration to warm up."""
-    agent = textgym_agent(setting, policy=policy, device=device)
+    return warm_ppo(textgym_agent(setting), setting, iterations, "cpu")
+
+
+def warm_ppo(agent: PPO, setting: Setting, iterations: int, device: str) -> dict[str, float]:
+    """Iterations of an agent of ours, after one to warm up."""
     agent.learn(setting.tokens)
     return {**_learn(agent, iterations * setting.tokens, clock_of(device)), "gflop_per_token": gflop(setting)}
 

@@ -33,6 +33,7 @@ class Plan:
         memory_minibatch: the same with minibatches of so many tokens.
         gpu: the shape that runs on a GPU.
         gpu_device: where that runs; the CPU is only for tests.
+        compiled: whether to measure a compiled network there too, which takes a C compiler and a minute.
     """
 
     setting: Setting = SETTING_A
@@ -49,6 +50,7 @@ class Plan:
     memory_minibatch: int = 1024
     gpu: Setting = GPT2
     gpu_device: str = "cuda"
+    compiled: bool = True
 
     def with_threads(self, threads: int) -> "Plan":
         """The same plan on another number of threads."""

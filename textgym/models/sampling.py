@@ -16,7 +16,7 @@ from torch import Tensor
 
 from textgym.errors import CheckpointError, TaskError
 from textgym.models.layout import lay_out
-from textgym.models.transformer import BANNED_LOGIT, KVCache, Transformer
+from textgym.models.transformer import BANNED_LOGIT, KVCache, Transformer, product_dtype
 from textgym.types import TokenIds
 
 BLOCK = 64
@@ -152,7 +152,7 @@ def _decode_batch(
     uniform = uniform.to(device)
     layout = lay_out(prompts, [np.zeros(0, np.int32)] * len(prompts), sep_id=sep_id, device=device)
     slots = layout.tokens.shape[1] + uniform.shape[1]  # no wider than needed: the cache may be the largest tensor here
-    cache = KVCache(replace(model.config, context=slots), len(prompts), device, model.wte.weight.dtype)
+    cache = KVCache(replace(model.config, context=slots), len(prompts), device, product_dtype(model.wte.weight))
     live = torch.arange(len(prompts), device=device)  # which row of the batch stands in each row of the cache
     states = model.prefill(layout.tokens, layout.lengths, cache, live)
     hidden = states[live, layout.lengths - 1]

@@ -56,6 +56,12 @@ class TransformerConfig:
         return {**asdict(self), "banned": list(self.banned)}
 
 
+def product_dtype(tensor: Tensor) -> torch.dtype:
+    """The dtype of matrix products with this tensor, and so of keys and values: autocast's where that is on."""
+    kind = tensor.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else tensor.dtype
+
+
 class KVCache:
     """Keys and values of the prefixes of B rows, each row at a position of its own.
 
@@ -63,7 +69,7 @@ class KVCache:
         config: the network's shape.
         rows: B.
         device: where the tensors live.
-        dtype: of the tensors; must equal the network's.
+        dtype: of the tensors; must equal the `product_dtype` of the network's weights.
     """
 
     def __init__(
@@ -167,20 +173,25 @@ class Transformer(nn.Module):
 
     def decode(self, tokens: Int[Tensor, " B"], cache: KVCache) -> Float[Tensor, "B C"]:
         """Hidden state after one more token in every row; each is written at its row's own position."""
-        positions = cache.lengths
-        longest = int(positions.max()) + 1
+        longest = int(cache.lengths.max()) + 1
         if longest > self.config.context:
             raise CheckpointError(f"a prefix of {longest} tokens does not fit a context of {self.config.context}")
+        return self.decode_within(tokens, cache, longest)
+
+    def decode_within(self, tokens: Int[Tensor, " B"], cache: KVCache, slots: int) -> Float[Tensor, "B C"]:
+        """`decode` where every prefix is known to fit `slots`, the new token included; asks the device nothing."""
+        positions = cache.lengths
         x = self._embed(tokens[:, None], positions[:, None])
-        seen = torch.arange(longest, device=tokens.device) <= positions[:, None]
-        mask = torch.zeros(seen.shape, dtype=x.dtype, device=x.device).masked_fill_(~seen, float("-inf"))[:, None, None]
+        seen = torch.arange(slots, device=tokens.device) <= positions[:, None]
+        mask = torch.zeros(seen.shape, dtype=cache.keys.dtype, device=x.device)
+        mask = mask.masked_fill_(~seen, float("-inf"))[:, None, None]
         every = torch.arange(len(tokens), device=tokens.device)
         for i, block in enumerate(self.blocks):
             q, k, v = block.project(x)
             keys, values = cache.keys[i], cache.values[i]
             keys[every, :, positions] = k[:, :, 0]
             values[every, :, positions] = v[:, :, 0]
-            attended = F.scaled_dot_product_attention(q, keys[:, :, :longest], values[:, :, :longest], attn_mask=mask)
+            attended = F.scaled_dot_product_attention(q, keys[:, :, :slots], values[:, :, :slots], attn_mask=mask)
             x = block.finish(x, attended)
         cache.lengths = positions + 1
         return self._norm(x)[:, 0]

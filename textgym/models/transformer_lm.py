@@ -13,7 +13,7 @@ from jaxtyping import Float64, Int64
 from safetensors.torch import save as tensors_to_bytes
 
 from textgym.models.layout import Layout, lay_out, negative_logprobs, similar_lengths
-from textgym.models.transformer import KVCache, Transformer
+from textgym.models.transformer import KVCache, Transformer, product_dtype
 from textgym.types import TokenIds
 
 LOWEST_LOGPROB = -30.0
@@ -110,7 +110,7 @@ class TransformerStream:
     def __init__(self, lm: TransformerLM, prompts: Sequence[TokenIds]) -> None:
         self._lm, self._model = lm, lm.model
         weight = lm.model.wte.weight
-        self._cache = KVCache(lm.model.config, len(prompts), weight.device, weight.dtype)
+        self._cache = KVCache(lm.model.config, len(prompts), weight.device, product_dtype(weight))
         self._hidden = torch.zeros((len(prompts), lm.model.config.n_embd), device=weight.device, dtype=weight.dtype)
         self.restart(np.arange(len(prompts)), prompts)
 

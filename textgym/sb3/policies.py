@@ -5,6 +5,7 @@ Rollouts decode one token a step with a KV cache; training scores whole episode 
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ from textgym.sb3.prefix_cache import PrefixCache
 from textgym.sb3.segments import Segments, hidden_states
 from textgym.sb3.value_head import ValueHead
 
+DTYPES = ("float32", "bfloat16")
+"""In which the network may run; weights, values and what Stable-Baselines3 is given are float32 in any case."""
+
 
 class TransformerActorCritic(BasePolicy):
     """What `TransformerPolicy` and `MaskableTransformerPolicy` share: all but the base class their algorithm asks for.
@@ -45,6 +49,8 @@ class TransformerActorCritic(BasePolicy):
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
         use_sde: bool = False,
+        dtype: str = "float32",
+        cuda_graph: bool = True,
     ) -> None:
         if not isinstance(action_space, spaces.Discrete) or not holds_tokens(observation_space):
             raise SpaceError(
@@ -53,8 +59,10 @@ class TransformerActorCritic(BasePolicy):
             )
         if use_sde:
             raise SpaceError(f"{type(self).__name__} chooses tokens: use_sde is for continuous actions")
-        self._model = model
-        self._rollout_cache, self._predict_cache = PrefixCache(), PrefixCache()
+        if dtype not in DTYPES:
+            raise SpaceError(f"dtype={dtype!r}: the network runs in {' or '.join(DTYPES)}")
+        self._model, self._dtype, self._cuda_graph = model, dtype, cuda_graph
+        self._rollout_cache, self._predict_cache = PrefixCache(cuda_graph), PrefixCache(cuda_graph)
         self._missing: CheckpointError | None = None
         super().__init__(
             observation_space,
@@ -109,7 +117,8 @@ class TransformerActorCritic(BasePolicy):
         """Values, log-probabilities and entropies of N steps, with gradient."""
         hidden = self._hidden(obs)
         masks = self._checked_masks(action_masks, len(hidden))
-        logp, entropy = action_likelihood(self.transformer, hidden, actions.long().flatten(), masks)
+        with self._precision():
+            logp, entropy = action_likelihood(self.transformer, hidden, actions.long().flatten(), masks)
         return self.value_head(hidden), logp, entropy
 
     def get_distribution(self, obs: PyTorchObs | Segments, action_masks: Any = None) -> Any:
@@ -131,7 +140,9 @@ class TransformerActorCritic(BasePolicy):
 
     def _logits(self, hidden: Float[Tensor, "N C"], action_masks: Any) -> Float[Tensor, "N V"]:
         masks = self._checked_masks(action_masks, len(hidden))
-        logits = self.transformer.logits(hidden)
+        with self._precision():
+            logits = self.transformer.logits(hidden)
+        logits = logits.to(hidden.dtype)
         return logits if masks is None else forbid(logits, masks)
 
     def _checked_masks(self, given: Any, rows: int) -> Masks | None:
@@ -152,9 +163,17 @@ class TransformerActorCritic(BasePolicy):
 
     # Hidden states ----------------------------------------------------------------------------------------------
 
+    def _precision(self) -> AbstractContextManager[Any]:
+        """What the network runs in; where a value or a log-probability is computed from its output, float32 is back."""
+        return torch.autocast(self.device.type, torch.bfloat16) if self._dtype == "bfloat16" else nullcontext()
+
     def _hidden(self, obs: Any, cache: PrefixCache | None = None) -> Float[Tensor, "N C"]:
         if self._missing is not None:
             raise self._missing
+        with self._precision():
+            return self._states(obs, cache)
+
+    def _states(self, obs: Any, cache: PrefixCache | None) -> Float[Tensor, "N C"]:
         if isinstance(obs, Segments):
             return hidden_states(self.transformer, obs)
         tokens = obs.long()
@@ -218,6 +237,8 @@ class TransformerActorCritic(BasePolicy):
             "model": self.transformer.config.to_dict(),
             "optimizer_class": self.optimizer_class,
             "optimizer_kwargs": self.optimizer_kwargs,
+            "dtype": self._dtype,
+            "cuda_graph": self._cuda_graph,
         }
 
 
@@ -232,6 +253,9 @@ class TransformerPolicy(TransformerActorCritic, ActorCriticPolicy):
             (n_layer, n_head, n_embd), with random weights.
         optimizer_class: as in Stable-Baselines3.
         optimizer_kwargs: as in Stable-Baselines3.
+        use_sde: is refused.
+        dtype: "float32", or "bfloat16": the network then runs in autocast, and keys and values are bfloat16.
+        cuda_graph: on a CUDA device, decode by CUDA graph.
 
     A policy that was saved loads where its checkpoint folder is gone: the shape of the network travels with the
     weights. Only a policy whose model is missing *and* that never receives weights raises `CheckpointError`, when

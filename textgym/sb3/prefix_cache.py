@@ -8,7 +8,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from textgym.models.transformer import KVCache, Transformer
+from textgym.models.graphed import GraphedDecode
+from textgym.models.transformer import KVCache, Transformer, product_dtype
+
+WARM_UP = 3
+"""Tokens that a cache on a CUDA device decodes before a graph takes over."""
 
 
 class PrefixCache:
@@ -16,16 +20,23 @@ class PrefixCache:
 
     Emptied when the parameters' version counters change; whoever writes through `param.data` (which leaves the
     counters alone) must call `clear`.
+
+    Args:
+        cuda_graph: whether to decode by CUDA graph where the network is on a CUDA device.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cuda_graph: bool = True) -> None:
+        self._cuda_graph = cuda_graph
         self._kv: KVCache | None = None
         self._tokens: Tensor | None = None
+        self._graph: GraphedDecode | None = None
+        self._decoded = 0
         self._version = -1
 
     def clear(self) -> None:
         """Forgets everything."""
-        self._kv = self._tokens = None
+        self._kv = self._tokens = self._graph = None
+        self._decoded = 0
 
     @torch.no_grad()
     def hidden(
@@ -42,8 +53,9 @@ class PrefixCache:
         version = sum(p._version for p in transformer.parameters())
         kv, known = self._kv, self._tokens
         if kv is None or known is None or known.shape != tokens.shape or version != self._version:
+            self.clear()
             weight = transformer.wte.weight
-            kv = self._kv = KVCache(transformer.config, rows, weight.device, weight.dtype)
+            kv = self._kv = KVCache(transformer.config, rows, weight.device, product_dtype(weight))
             known = torch.full_like(tokens, -1)
             self._version = version
         before = lengths - 1  # the last token is always decoded: also where nothing is new
@@ -55,4 +67,12 @@ class PrefixCache:
             transformer.prefill(tokens[stale, :longest].clamp(min=0), before[stale], kv, stale)
         kv.lengths = before
         self._tokens = tokens.clone()
-        return transformer.decode(tokens.gather(1, before[:, None])[:, 0], kv)
+        return self._decode(transformer, tokens.gather(1, before[:, None])[:, 0], kv)
+
+    def _decode(self, transformer: Transformer, tokens: Int[Tensor, " B"], kv: KVCache) -> Float[Tensor, "B C"]:
+        self._decoded += 1
+        if not (self._cuda_graph and tokens.is_cuda and self._decoded > WARM_UP):
+            return transformer.decode(tokens, kv)
+        if self._graph is None:
+            self._graph = GraphedDecode(transformer, kv)
+        return self._graph(tokens)
