@@ -8,13 +8,15 @@ import pytest
 from jaxtyping import install_import_hook
 
 # Not textgym.envs.spec, which extends a class of Gymnasium's whose annotations cannot be checked.
-ENVS = ("constraints", "context", "dynamics", "episodes", "fonts", "infos", "picture", "render", "tasks")
+ENVS = ("constraints", "context", "dynamics", "episodes", "fonts", "infos", "micro", "picture", "render", "tasks")
 ENVS += ("textgen", "twins", "vector")
 CHECKED = [
     "textgym.types",
     "textgym.text",
     "textgym.scorers",
     "textgym.models",
+    "textgym.oracle",
+    "textgym.worlds.micro",
     *(f"textgym.envs.{name}" for name in ENVS),
 ]
 install_import_hook(CHECKED, "checking.typechecked")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 
 if TYPE_CHECKING:
-    from textgym import errors, scorers, testing
+    from textgym import errors, oracle, scorers, testing
+    from textgym.envs.micro import TextGenMicroEnv, TextGenMicroVectorEnv, micro
     from textgym.envs.tasks import Task, make_task, register_task, task_names
     from textgym.envs.textgen import TextGenEnv
     from textgym.envs.twins import TextGenDictEnv, TextGenDictVectorEnv, TextGenFloatEnv, TextGenFloatVectorEnv
@@ -25,11 +26,15 @@ __all__ = [
     "TextGenEnv",
     "TextGenFloatEnv",
     "TextGenFloatVectorEnv",
+    "TextGenMicroEnv",
+    "TextGenMicroVectorEnv",
     "TextGenVectorEnv",
     "TextGymError",
     "__version__",
     "errors",
     "make_task",
+    "micro",
+    "oracle",
     "register_task",
     "scorers",
     "task_names",
@@ -45,13 +50,16 @@ _HOMES = {
     "TextGenEnv": "textgym.envs.textgen",
     "TextGenFloatEnv": "textgym.envs.twins",
     "TextGenFloatVectorEnv": "textgym.envs.twins",
+    "TextGenMicroEnv": "textgym.envs.micro",
+    "TextGenMicroVectorEnv": "textgym.envs.micro",
     "TextGenVectorEnv": "textgym.envs.vector",
     "TextGymError": "textgym.errors",
     "make_task": "textgym.envs.tasks",
+    "micro": "textgym.envs.micro",
     "register_task": "textgym.envs.tasks",
     "task_names": "textgym.envs.tasks",
 }
-_ROOMS = ("errors", "scorers", "testing")
+_ROOMS = ("errors", "oracle", "scorers", "testing")
 
 
 def __getattr__(name: str) -> Any:
@@ -74,6 +82,7 @@ _IDS = {
     "TextGen-v0": ("textgym.envs.textgen:TextGenEnv", "textgym.envs.vector:TextGenVectorEnv"),
     "TextGenFloat-v0": ("textgym.envs.twins:TextGenFloatEnv", "textgym.envs.twins:TextGenFloatVectorEnv"),
     "TextGenDict-v0": ("textgym.envs.twins:TextGenDictEnv", "textgym.envs.twins:TextGenDictVectorEnv"),
+    "TextGenMicro-v0": ("textgym.envs.micro:TextGenMicroEnv", "textgym.envs.micro:TextGenMicroVectorEnv"),
 }
 for _id, (_single, _vector) in _IDS.items():
     if _id not in gymnasium.registry:
