@@ -109,6 +109,32 @@ class WordTokenizer(PieceTokenizer):
         return [match[0] for match in _WORD_PIECE.finditer(text)]
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class LexiconTokenizer(PieceTokenizer):
+    """A closed vocabulary that was written down, not learned: the longest piece that fits is taken.
+
+    A word of Latin letters ends where its letters end: a vocabulary with " knife" does not find it in " knifed".
+    """
+
+    kind: ClassVar[str] = "lexicon"
+
+    def encode(self, text: str) -> TokenIds:
+        """Ids of a text, shape (T,); a word, or else a character, that is in no piece becomes ``<unk>``."""
+        lookup, unknown = self._ids.get, self.unk_id
+        return np.array([lookup(match[0], unknown) for match in self._pattern.finditer(text)], dtype=np.int32)
+
+    @staticmethod
+    def split(text: str) -> Sequence[str]:
+        """As words are cut, for a text without a vocabulary."""
+        return WordTokenizer.split(text)
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        longest_first = sorted(self.pieces, key=lambda piece: (-len(piece), piece))
+        whole = [re.escape(p) + (r"(?![A-Za-z])" if p[-1].isascii() and p[-1].isalpha() else "") for p in longest_first]
+        return re.compile("|".join([*whole, _WORD_PIECE.pattern]))
+
+
 def train_char(texts: Iterable[str], vocab_size: int) -> CharTokenizer:
     """The `vocab_size` - 3 most frequent characters (ties by code point). See `train_tokenizer`."""
     return CharTokenizer(_most_frequent(texts, room_for(vocab_size, 4, "char")))

@@ -10,7 +10,7 @@ from typing import Any, Final
 from textgym.errors import TokenizerError, UnknownNameError
 from textgym.text.bpe import BPETokenizer, train_bpe
 from textgym.text.hugging_face import HuggingFaceTokenizer, open_hugging_face
-from textgym.text.pieces import CharTokenizer, WordTokenizer, train_char, train_word
+from textgym.text.pieces import CharTokenizer, LexiconTokenizer, WordTokenizer, train_char, train_word
 from textgym.text.reserved import RESERVED, ReservedIds, canonical_json
 from textgym.text.sentences import cjk_share
 from textgym.text.store import write_atomic
@@ -23,6 +23,7 @@ __all__ = [
     "BPETokenizer",
     "CharTokenizer",
     "HuggingFaceTokenizer",
+    "LexiconTokenizer",
     "ReservedIds",
     "WordTokenizer",
     "load_tokenizer",
@@ -104,6 +105,8 @@ def tokenizer_from_json(text: str) -> ReservedIds:
         return CharTokenizer(_strings(value, "pieces"))
     if kind == "word":
         return WordTokenizer(_strings(value, "pieces"))
+    if kind == "lexicon":
+        return LexiconTokenizer(_strings(value, "pieces"))
     if kind == "bpe":
         return BPETokenizer(_pairs(value, "merges"))
     if kind == "hf":
@@ -111,7 +114,7 @@ def tokenizer_from_json(text: str) -> ReservedIds:
         if not isinstance(definition, dict) or not isinstance(reserved, list) or len(reserved) != 3:
             raise TokenizerError("its 'definition' is no object, or its 'reserved' are not three ids")
         return HuggingFaceTokenizer(canonical_json(definition), *map(int, reserved))
-    raise TokenizerError(f"its kind is {kind!r}; known: {', '.join((*_TRAINERS, 'hf'))}")
+    raise TokenizerError(f"its kind is {kind!r}; known: {', '.join((*_TRAINERS, 'lexicon', 'hf'))}")
 
 
 def save_tokenizer(tokenizer: Tokenizer, path: str | Path) -> None:
