@@ -69,7 +69,7 @@ class BigramLanguage:
 
     def stream(self, prompts: Sequence[TokenIds]) -> "BigramStream":
         """Texts that grow token by token, one row a prompt."""
-        return BigramStream(self.table, np.array(self._last(prompts)), self.tokenizer.sep_id)
+        return BigramStream(self.table, np.array(self._last(prompts), dtype=np.int64), self.tokenizer.sep_id)
 
     def sample(self, rng: np.random.Generator, texts: int, horizon: int) -> list[TokenIds]:
         """Texts of at most `horizon` tokens that it writes; the last id is EOS where a text ended by it."""

@@ -1,0 +1,53 @@
+"""How many prefixes and texts there would be, before any of them is made."""
+
+from typing import NamedTuple
+
+from textgym.envs.episodes import Episodes
+from textgym.errors import TaskError
+from textgym.oracle.merging import Merger
+
+LIMIT = 2_000_000
+"""The most prefixes and texts that are enumerated unless another limit is given: about half a minute, 2 GB."""
+
+
+class Size(NamedTuple):
+    """Unfinished prefixes, where an action is chosen, and finished texts."""
+
+    states: int
+    texts: int
+
+
+def count(episodes: Episodes, prompts: int) -> Size:
+    """The size of a prefix tree; where a constraint or a stop rule prunes it, the most that it can be."""
+    actions, budget = int(episodes.allowed.sum()), episodes.rules.budget
+    words = actions - int(episodes.allowed[episodes.rules.eos_id])
+    states = prompts * sum(words**length for length in range(budget))
+    return Size(states, states * actions - (states - prompts))
+
+
+def require_small(episodes: Episodes, prompts: int, limit: int, merger: Merger | None) -> None:
+    """Refuses what would not end.
+
+    Raises:
+        TaskError: more prefixes and texts than `limit`.
+    """
+    actions, budget = int(episodes.allowed.sum()), episodes.rules.budget
+    size = count(episodes, prompts)
+    if merger is not None:
+        states = min(size.states, prompts * (1 + (budget - 1) * merger.states))
+        size = Size(states, states * actions)
+    if sum(size) <= limit:
+        return
+    most = "at most " if episodes.constraints or episodes.rules.stop_rule is not None else ""
+    of = f"{prompts:,} prompts, " if prompts > 1 else ""
+    raise TaskError(
+        f"task {episodes.task.name!r} has {most}{size.states:,} states and {size.texts:,} texts ({of}{actions} "
+        f"actions, horizon {budget}), more than limit={limit:,}: lower vocab_size or horizon (max_new_tokens), or "
+        f"raise the limit{_advice(merger)}"
+    )
+
+
+def _advice(merger: Merger | None) -> str:
+    if merger is not None:
+        return ""
+    return "; where the reward is a machine, as those of the micro worlds are, merge=True enumerates its states instead"
