@@ -23,7 +23,7 @@ from oracle_reference import (
 )
 
 import textgym
-from textgym.errors import TaskError
+from textgym.errors import TaskError, UnknownNameError
 from textgym.oracle import solve
 from textgym.worlds.micro import WORLDS
 
@@ -304,6 +304,13 @@ def test_a_task_and_its_environments_are_the_same_to_the_oracle():
 def test_a_setting_out_of_range_is_an_error(settings, message):
     with pytest.raises(TaskError, match=message):
         solve(textgym.micro(), **settings)
+
+
+def test_an_unknown_reference_is_an_error_that_names_those_there_are():
+    with pytest.raises(UnknownNameError, match=r"unknown reference 'bigrams'\. Did you mean 'bigram'"):
+        solve(textgym.micro(), beta=1.0, reference="bigrams")
+    with pytest.raises(UnknownNameError, match=r"Known: bigram, ngram:1, .*uniform"):
+        solve(textgym.micro(), beta=1.0, reference="?")
 
 
 def test_what_is_no_task_is_an_error():

@@ -1,4 +1,4 @@
-"""The command line: `textgym train | pretrain | generate | score | rank | list`, one file a command."""
+"""The command line: `textgym train | pretrain | generate | score | rank | solve | list`, one file a command."""
 
 __all__ = ["main"]
 

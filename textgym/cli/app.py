@@ -13,6 +13,7 @@ from textgym.cli.list import list_names
 from textgym.cli.pretrain import pretrain
 from textgym.cli.rank import rank
 from textgym.cli.score import score
+from textgym.cli.solve import solve
 from textgym.cli.terminal import complain
 from textgym.cli.train import train
 from textgym.errors import TextGymError
@@ -62,6 +63,7 @@ app.command()(pretrain)
 app.command()(generate)
 app.command()(score)
 app.command()(rank)
+app.command()(solve)
 app.command("list")(list_names)
 
 

@@ -20,6 +20,7 @@ from textgym.envs.spec import TextGenSpec
 from textgym.envs.tasks import Task
 from textgym.envs.textgen import TextGenEnv
 from textgym.envs.vector import TextGenVectorEnv
+from textgym.errors import UnknownNameError
 from textgym.text.prompt_sets import RecordSet
 from textgym.text.store import ArrayStore, pack_texts
 from textgym.types import LanguageModel, TextBatch, TokenIds
@@ -54,7 +55,12 @@ class MicroContext(TaskContext):
 
     def language_model(self, name: str) -> LanguageModel:
         """The world's language itself for "bigram"; any other model is fitted to its texts."""
-        return self._world.language if name == "bigram" else super().language_model(name)
+        if name == "bigram":
+            return self._world.language
+        try:
+            return super().language_model(name)
+        except UnknownNameError as error:
+            raise UnknownNameError(error.kind, name, ["bigram", *error.known]) from None
 
 
 _NOTHING: TokenIds = np.zeros(0, dtype=np.int32)

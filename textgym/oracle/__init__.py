@@ -8,10 +8,12 @@ from textgym.oracle.best_of_n import BestOfN
 from textgym.oracle.keeping import Verdict, keeps_optimum
 from textgym.oracle.policies import Policy, Prefixes, conditioned, language_model, tabular, uniform
 from textgym.oracle.prefixes import PrefixTree
+from textgym.oracle.size import LIMIT
 from textgym.oracle.solution import Evaluation, SoftSolution, Solution
 from textgym.oracle.solve import solve
 
 __all__ = [
+    "LIMIT",
     "BestOfN",
     "Evaluation",
     "Policy",

@@ -50,4 +50,4 @@ def require_small(episodes: Episodes, prompts: int, limit: int, merger: Merger |
 def _advice(merger: Merger | None) -> str:
     if merger is not None:
         return ""
-    return "; where the reward is a machine, as those of the micro worlds are, merge=True enumerates its states instead"
+    return "; where the reward is a machine, as those of micro worlds are, merge=True (--merge) enumerates its states"

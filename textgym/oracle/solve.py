@@ -7,7 +7,7 @@ import numpy as np
 
 from textgym.envs.episodes import Episodes, open_episodes
 from textgym.envs.tasks import Task, TaskSettings
-from textgym.errors import TaskError, did_you_mean
+from textgym.errors import TaskError, UnknownNameError, did_you_mean
 from textgym.oracle import bellman
 from textgym.oracle.bellman import Backup, Values
 from textgym.oracle.merging import Merger
@@ -60,6 +60,7 @@ def solve(
 
     Raises:
         TaskError: a setting out of range; more texts than `limit`, counted before any is made.
+        UnknownNameError: a reference of a name that the task does not know.
         ScoringFailure: the reward fails on some text.
     """
     episodes = _episodes(task_or_env, gamma, reward, delivery, split)
@@ -134,8 +135,13 @@ def _per_token(episodes: Episodes, gamma: float) -> Episodes:
 
 
 def _policy(reference: Reference, task: Task) -> Policy:
+    if reference == "uniform":
+        return uniform
     if isinstance(reference, str):
-        return uniform if reference == "uniform" else language_model(task.context.language_model(reference))
+        try:
+            return language_model(task.context.language_model(reference))
+        except UnknownNameError as error:
+            raise UnknownNameError("reference", reference, ["uniform", *error.known]) from None
     if isinstance(reference, LanguageModel):
         return language_model(reference)
     if callable(reference):
