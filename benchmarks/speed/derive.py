@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from textgym.benchmarks.speed.experiments import ATTENTION, OBVIOUS, OURS, PRODUCTS, TRL, TRL_WHOLE
+from textgym.benchmarks.speed.experiments import ATTENTION, OBVIOUS, OURS, PRODUCTS, TRL, TRL_EXACT, TRL_WHOLE
 from textgym.benchmarks.speed.rows import Row
 
 RATE = "tokens_per_second"
@@ -133,6 +133,7 @@ def targets(rows: Sequence[Row]) -> list[Target]:
     return [
         Target("PPO, textgym / the obvious way", 50, True, ratio(rows, "race", "setting A", OBVIOUS), "x"),
         Target("PPO, textgym / TRL GRPO (the better of two)", 1.5, True, best_of_trl(rows), "x"),
+        Target("the same, TRL with exact GELU too", 1.5, True, ratio(rows, *race, TRL_EXACT), "x"),
         Target(
             "share of the limit (best at network shapes)",
             0.45,
@@ -149,6 +150,7 @@ def targets(rows: Sequence[Row]) -> list[Target]:
         Target("update over 4,096 tokens, V = 50,257", 3072, False, _memory(rows, update), "MiB"),
         Target("rollout memory of one more token, longest T / next", 1.25, False, growth_of_rollouts(rows), "x"),
         Target("GPU, GPT-2's shape: textgym / TRL GRPO", 1.5, True, ratio(rows, *gpu, TRL), "x"),
+        Target("GPU, the same, TRL with exact GELU too", 1.5, True, ratio(rows, *gpu, TRL_EXACT), "x"),
         Target("GPU, GPT-2's shape: share of the limit", 0.45, True, share_of_limit(rows, *gpu, "gflops_square"), "%"),
     ]
 

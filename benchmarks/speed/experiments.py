@@ -15,6 +15,7 @@ from textgym.benchmarks.speed.rows import Row, all_versions, code_hash, config_h
 from textgym.benchmarks.speed.setting import Setting
 
 OURS, OBVIOUS, TRL, TRL_WHOLE = "textgym PPO", "obvious PPO", "TRL GRPO", "TRL GRPO, one minibatch"
+TRL_EXACT = "TRL GRPO, exact GELU"
 PLAIN, COMPILED = "textgym PPO, no CUDA graph", "textgym PPO, compiled"
 PRODUCTS, ATTENTION = "matrix products", "attention alone"
 
@@ -84,6 +85,7 @@ def race(plan: Plan) -> Iterator[Unit]:
         PRODUCTS: partial(matrix_products, setting, plan.square, plan.product_seconds),
         TRL: absent or partial(peer.trl_grpo, setting, n),
         TRL_WHOLE: absent or partial(peer.trl_grpo, setting, n, whole=True),
+        TRL_EXACT: absent or partial(peer.trl_grpo, setting, n, exact=True),
         OBVIOUS: partial(measure.obvious_ppo, setting, plan.obvious_steps),
     }
     amounts = {"iterations": n, "steps": plan.obvious_steps, "square": plan.square, "seconds": plan.product_seconds}
@@ -162,15 +164,16 @@ def on_gpu(plan: Plan) -> Iterator[Unit]:
     setting, n, device, square = plan.gpu, plan.iterations, plan.gpu_device, 4 * plan.square
     if device == "cuda" and not torch.cuda.is_available():
         reason = "no CUDA device on this machine"
-        sides: dict[str, Measure | str] = dict.fromkeys((OURS, PLAIN, COMPILED, PRODUCTS, TRL), reason)
+        sides: dict[str, Measure | str] = dict.fromkeys((OURS, PLAIN, COMPILED, PRODUCTS, TRL, TRL_EXACT), reason)
     else:
-        compiled = partial(gpu.bfloat16_ppo, setting, n, device, compiled=True)
+        absent, compiled = peer.missing_peer(), partial(gpu.bfloat16_ppo, setting, n, device, compiled=True)
         sides = {
             OURS: partial(gpu.bfloat16_ppo, setting, n, device),
             PLAIN: partial(gpu.bfloat16_ppo, setting, n, device, cuda_graph=False),
             COMPILED: compiled if plan.compiled else "left out of this plan",
             PRODUCTS: partial(matrix_products, setting, square, plan.product_seconds, device, torch.bfloat16),
-            TRL: peer.missing_peer() or partial(peer.trl_grpo, setting, n, device=device),
+            TRL: absent or partial(peer.trl_grpo, setting, n, device=device),
+            TRL_EXACT: absent or partial(peer.trl_grpo, setting, n, exact=True, device=device),
         }
     case = f"{setting.n_layer} layers of width {setting.n_embd}, bfloat16"
     yield Unit("gpu", case, setting, sides, {"iterations": n, "device": device, "square": square})

@@ -9,7 +9,7 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor
 
-from textgym.models.transformer import Transformer, TransformerConfig
+from textgym.models.transformer import NEW_ACTIVATION, Transformer, TransformerConfig
 
 
 class PaddedTransformer(BaseFeaturesExtractor):
@@ -25,7 +25,8 @@ class PaddedTransformer(BaseFeaturesExtractor):
 
     def __init__(self, observation_space: spaces.Box, vocab_size: int, n_layer: int, n_head: int, n_embd: int) -> None:
         super().__init__(observation_space, n_embd)
-        shape = TransformerConfig(vocab_size, observation_space.shape[0], n_layer, n_head, n_embd)
+        context = observation_space.shape[0]
+        shape = TransformerConfig(vocab_size, context, n_layer, n_head, n_embd, activation=NEW_ACTIVATION)
         self.transformer = Transformer(shape)
 
     def forward(self, observations: Tensor) -> Tensor:

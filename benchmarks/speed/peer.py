@@ -2,7 +2,8 @@
 
 Like our PPO it makes `rows` completions of T tokens, then passes over them `epochs` times in minibatches. What TRL
 would do by default and what costs time is off: gradient checkpointing, bfloat16 on a CPU, logging, checkpoints. It
-has no critic. Nothing is downloaded.
+has no critic. Nothing is downloaded. The network is transformers' GPT-2 as it comes, whose tanh-GELU is eight operations
+with as many gradients; with `exact` it has the one operation that ours has.
 """
 
 import importlib.util
@@ -34,13 +35,16 @@ def missing_peer() -> str | None:
     return str(MissingExtraError("trl", "peers", "the comparison with TRL"))
 
 
-def trl_grpo(setting: Setting, iterations: int, *, whole: bool = False, device: str = "cpu") -> dict[str, float]:
+def trl_grpo(
+    setting: Setting, iterations: int, *, whole: bool = False, exact: bool = False, device: str = "cpu"
+) -> dict[str, float]:
     """GRPOTrainer with `num_iterations` = epochs, after one generation batch to warm up.
 
     Args:
         setting: the shapes.
         iterations: generation batches of `rows` completions.
         whole: one minibatch with all completions in place of minibatches of `batch_size` tokens.
+        exact: exact GELU in place of GPT-2's.
         device: "cpu", in float32, or "cuda", in bfloat16.
 
     Raises:
@@ -50,7 +54,7 @@ def trl_grpo(setting: Setting, iterations: int, *, whole: bool = False, device: 
         raise MissingExtraError("trl", "peers", "the comparison with TRL")
     with _offline(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")  # transformers deprecates what TRL still uses
-        trainer, watch = _trainer(setting, iterations, whole, device, folder)
+        trainer, watch = _trainer(setting, iterations, whole, exact, device, folder)
         trainer.train()
     seconds = watch.end - watch.begin
     return {
@@ -111,7 +115,9 @@ class _Watch:
         return timed
 
 
-def _trainer(setting: Setting, iterations: int, whole: bool, device: str, folder: str) -> tuple[Any, _Watch]:
+def _trainer(
+    setting: Setting, iterations: int, whole: bool, exact: bool, device: str, folder: str
+) -> tuple[Any, _Watch]:
     transformers: Any = import_module("transformers")
     trl: Any = import_module("trl")
     batch = setting.rows if whole else max(1, min(setting.rows, setting.batch_size // setting.max_new_tokens))
@@ -142,7 +148,7 @@ def _trainer(setting: Setting, iterations: int, whole: bool, device: str, folder
         disable_tqdm=True,
         seed=setting.seed,
     )
-    model, tokenizer, data = _model(setting), _tokenizer(setting), _prompts(setting)
+    model, tokenizer, data = _model(setting, exact), _tokenizer(setting), _prompts(setting)
     trainer = trl.GRPOTrainer(model, watch.reward, args=config, train_dataset=data, processing_class=tokenizer)
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.add_callback(Steps())
@@ -150,7 +156,7 @@ def _trainer(setting: Setting, iterations: int, whole: bool, device: str, folder
     return trainer, watch
 
 
-def _model(setting: Setting) -> Any:
+def _model(setting: Setting, exact: bool) -> Any:
     transformers: Any = import_module("transformers")
     shape = transformers.GPT2Config(
         vocab_size=setting.vocab_size,
@@ -161,6 +167,7 @@ def _model(setting: Setting) -> Any:
         attn_pdrop=0.0,
         bos_token_id=None,
         eos_token_id=None,
+        **({"activation_function": "gelu"} if exact else {}),
     )
     return transformers.GPT2LMHeadModel(shape)
 

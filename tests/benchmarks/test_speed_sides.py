@@ -26,10 +26,10 @@ def test_ours_and_the_obvious_way_make_the_stated_tokens(tiny):
 
 
 @pytest.mark.skipif(peer.missing_peer() is not None, reason=str(peer.missing_peer()))
-@pytest.mark.parametrize("whole", [False, True])
-def test_trl_makes_as_many_tokens_and_steps_as_ours(tiny, whole, monkeypatch):
+@pytest.mark.parametrize(("whole", "exact"), [(False, False), (True, False), (False, True)])
+def test_trl_makes_as_many_tokens_and_steps_as_ours(tiny, whole, exact, monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    found = peer.trl_grpo(tiny, 2, whole=whole)
+    found = peer.trl_grpo(tiny, 2, whole=whole, exact=exact)
     assert found["tokens"] == 2 * tiny.tokens
     assert found["optimizer_steps"] == 2 * tiny.epochs * (1 if whole else 2)
     assert found["rollout_tokens_per_second"] > found["tokens_per_second"]

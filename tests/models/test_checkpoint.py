@@ -60,6 +60,16 @@ def test_a_model_comes_back_as_it_was(folder):
     assert (checkpoint.sep_id, checkpoint.eos_id) == (1, 2)
 
 
+def test_new_models_have_the_exact_gelu_and_a_folder_that_does_not_say_has_the_approximation(folder):
+    assert load_checkpoint(folder).model.config.activation == "gelu"
+    shape = json.loads((folder / "config.json").read_text())["config"]
+    edit(folder / "config.json", config={name: value for name, value in shape.items() if name != "activation"})
+    earlier = load_checkpoint(folder).model
+    assert earlier.config.activation == "gelu_tanh"
+    tokens = torch.tensor([[3, 4, 5]])
+    assert 0 < (earlier(tokens) - network()(tokens)).abs().max() < 0.01
+
+
 def test_equal_models_give_equal_bytes(folder, tmp_path):
     save_checkpoint(tmp_path / "again", network(), TOKENIZER, {"perplexity": 12.5, "corpus": "故事"})
     for name in ("config.json", "model.safetensors", "tokenizer.json"):

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -40,6 +41,8 @@ def plain_reference(model: Transformer, tokens: list[int]) -> list[list[float]]:
         return [sum(a * v for a, v in zip(w, x, strict=True)) + b for w, b in zip(weight, bias, strict=True)]
 
     def gelu(v):
+        if model.config.activation == "gelu":
+            return 0.5 * v * (1 + math.erf(v / math.sqrt(2)))
         return 0.5 * v * (1 + math.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3)))
 
     width, heads = model.config.n_embd, model.config.n_head
@@ -71,8 +74,9 @@ def plain_reference(model: Transformer, tokens: list[int]) -> list[list[float]]:
     return [norm(x, "ln_f") for x in states]
 
 
-def test_forward_equals_attention_written_with_loops():
-    model, tokens = network(), rows([7, 7])
+@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh"])
+def test_forward_equals_attention_written_with_loops(activation):
+    model, tokens = network(replace(CONFIG, activation=activation)), rows([7, 7])
     expected = torch.tensor([plain_reference(model, row.tolist()) for row in tokens], dtype=torch.float64)
     torch.testing.assert_close(model(tokens), expected, rtol=1e-9, atol=1e-9)
 
@@ -196,6 +200,7 @@ def test_a_prefix_beyond_the_context_is_refused_with_both_numbers():
         ({"n_head": 3}, "n_embd=8 is no multiple of n_head=3"),
         ({"banned": (11,)}, "must be ids below 11"),
         ({"banned": tuple(range(11))}, "must be ids below 11"),
+        ({"activation": "relu"}, "activation='relu' must be one of gelu, gelu_tanh"),
     ],
 )
 def test_impossible_shapes_are_refused(change, message):

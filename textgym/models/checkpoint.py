@@ -17,7 +17,7 @@ from torch import Tensor
 
 from textgym.errors import CheckpointError, TokenizerError, UnknownNameError
 from textgym.models.folder import CONFIG_FILE, SIZES, TOKENIZER_FILE, VERSION, WEIGHTS_FILE, peek
-from textgym.models.transformer import Transformer, TransformerConfig
+from textgym.models.transformer import NEW_ACTIVATION, Transformer, TransformerConfig
 from textgym.models.transformer_lm import TransformerLM, bytes_hash, weights_bytes
 from textgym.text.reserved import ReservedIds
 from textgym.text.tokenizers import load_tokenizer, tokenizer_to_json
@@ -33,6 +33,9 @@ __all__ = [
     "require_fit",
     "save_checkpoint",
 ]
+
+EARLIER = {"activation": "gelu_tanh"}
+"""What a model of an earlier version does not say of itself."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def new_model(size: str, *, vocab_size: int, context: int, banned: tuple[int, ..
     """
     if size not in SIZES:
         raise UnknownNameError("model size", size, SIZES)
-    config = TransformerConfig(vocab_size=vocab_size, context=context, banned=banned, **SIZES[size])
+    config = TransformerConfig(vocab_size, context, banned=banned, activation=NEW_ACTIVATION, **SIZES[size])
     with torch.random.fork_rng(devices=[]):  # torch.manual_seed would reseed the GPUs as well
         torch.default_generator.manual_seed(seed)
         return Transformer(config)
@@ -192,7 +195,7 @@ def _load_tokenizer(folder: Path, signature: str) -> ReservedIds:
 
 def _load_model(folder: Path, config: dict[str, Any]) -> Transformer:
     path = folder / WEIGHTS_FILE
-    shape, names = config["config"], {field.name for field in fields(TransformerConfig)}
+    shape, names = {**EARLIER, **config["config"]}, {field.name for field in fields(TransformerConfig)}
     if set(shape) != names:
         raise CheckpointError(f"{folder / CONFIG_FILE}: 'config' has the keys {sorted(shape)}, not {sorted(names)}")
     try:

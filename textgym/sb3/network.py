@@ -8,7 +8,7 @@ from gymnasium import spaces
 
 from textgym.errors import CheckpointError
 from textgym.models.checkpoint import SIZES, load_checkpoint
-from textgym.models.transformer import Transformer, TransformerConfig
+from textgym.models.transformer import NEW_ACTIVATION, Transformer, TransformerConfig
 
 RESERVED = (0, 1)
 """<unk> and the separator: no text, so a policy made from an architecture never says them."""
@@ -34,7 +34,8 @@ def build_network(model: Model, *, length: int, vocabulary: int) -> Transformer:
         return network
     shape = model if isinstance(model, Mapping) else SIZES[str(model)]
     try:
-        config = TransformerConfig(**{"vocab_size": vocabulary, "context": length, "banned": RESERVED, **shape})
+        own = {"vocab_size": vocabulary, "context": length, "banned": RESERVED, "activation": NEW_ACTIVATION}
+        config = TransformerConfig(**{**own, **shape})
     except TypeError as error:
         raise CheckpointError(f"model={model!r}: {error}") from error
     require_fit(config, length=length, vocabulary=vocabulary, name=str(model))
