@@ -2,8 +2,8 @@
 
 Like our PPO it makes `rows` completions of T tokens, then passes over them `epochs` times in minibatches. What TRL
 would do by default and what costs time is off: gradient checkpointing, bfloat16 on a CPU, logging, checkpoints. It
-has no critic. Nothing is downloaded. The network is transformers' GPT-2 as it comes, whose tanh-GELU is eight operations
-with as many gradients; with `exact` it has the one operation that ours has.
+has no critic. Nothing is downloaded. The network is transformers' GPT-2 as it comes, whose tanh-GELU is eight
+operations with as many gradients; with `exact` it has the one operation that ours has.
 """
 
 import importlib.util
