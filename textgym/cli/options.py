@@ -14,7 +14,7 @@ TEXT, REWARD, MODEL, RUN, OUTPUT = "Text", "Reward and agent", "Model", "Run", "
 
 Task = Annotated[
     str | None,
-    typer.Option(help="Task by name (textgym list tasks).", rich_help_panel=TEXT, show_default="docstrings"),
+    typer.Option(help="Task by name (textgym list tasks).", rich_help_panel=TEXT, show_default="story"),
 ]
 ScoringTask = Annotated[
     str | None,
@@ -45,7 +45,12 @@ VocabSize = Annotated[
         show_default="2048 bpe, 4096 word, 8192 char",
     ),
 ]
-MaxNewTokens = Annotated[int, typer.Option(help="Budget of a completion, in tokens.", rich_help_panel=TEXT)]
+MaxNewTokens = Annotated[
+    int | None,
+    typer.Option(
+        help="Budget of a completion, in tokens.", rich_help_panel=TEXT, show_default="64, or the longest story"
+    ),
+]
 MaxPromptTokens = Annotated[
     int | None,
     typer.Option(help="Longest prompt, in tokens.", rich_help_panel=TEXT, show_default="32; 512 with --prompts"),
@@ -82,4 +87,4 @@ Spec = Annotated[
 
 def default_out(task: str | None, corpus: str | None) -> Path:
     """Where a run goes that was given no folder: `runs/<task, or the name of its file of text>`."""
-    return Path("runs") / (Path(corpus).stem if corpus else task or "docstrings")
+    return Path("runs") / (Path(corpus).stem if corpus else task or "story")

@@ -142,7 +142,7 @@ def open_judge(
             raise ScorerError("--field and --tokenizer belong to a task: name one with --task or --corpus FILE")
         if wants := sorted(scorer.needs - {"references"}):
             raise ScorerError(
-                f"{scorer} needs {' and '.join(wants)}, which comes with a task: --task docstrings or --corpus FILE"
+                f"{scorer} needs {' and '.join(wants)}, which comes with a task: --task NAME or --corpus FILE"
             )
         return Judge(scorer, scorer.bind(None), None)
     opened = make_task(task, corpus=corpus, field=field, tokenizer=tokenizer, cache_dir=cache_dir)

@@ -162,9 +162,9 @@ def _announce(config: TrainConfig, *, json: bool, quiet: bool) -> None:
         return
     from rich.text import Text
 
-    shown = reward or (DEFAULT_REWARD if config.task in (None, "docstrings") else "of the task")
+    shown = reward or (DEFAULT_REWARD if config.task in (None, "docstrings", "story") else "of the task")
     source = config.corpus or config.prompts
-    name = Path(source).name if source else config.task or "docstrings"
+    name = Path(source).name if source else config.task or "story"
     parts = [f"TextGym {__version__}", f"task {name}", f"reward {shown}", f"seed {config.seed}"]
     console = stderr() if json else stdout()
     console.print(Text(visible(" · ".join(parts)), style="bold"), soft_wrap=True)

@@ -45,13 +45,16 @@ class TaskContext:
         sets: the prompts of "train" and "heldout"; nothing is ever fitted on the latter.
         signature: content hash of the prompt sets.
         store: where fitted arrays are kept.
+
+    Attributes:
+        store: the same.
     """
 
     def __init__(
         self, name: str, tokenizer: Tokenizer, sets: Mapping[str, PromptSet], signature: str, store: ArrayStore
     ) -> None:
         self._name, self._tokenizer, self._sets = name, tokenizer, sets
-        self._signature, self._store = signature, store
+        self._signature, self.store = signature, store
         self._language_models: dict[str, LanguageModel] = {}
         self._embeddings: dict[str, Embedding] = {}
 
@@ -146,7 +149,7 @@ class TaskContext:
                 tokenizer_signature=self._tokenizer.signature,
             )
 
-        arrays = self._store.fetch("language-model", self._key(name), fit, f"fitting {name} on {self._name}")
+        arrays = self.store.fetch("language-model", self._key(name), fit, f"fitting {name} on {self._name}")
         model = language_model_from_arrays(name, arrays)
         return without_prompts(model) if isinstance(self._sets["train"], RecordSet) else model
 
@@ -172,13 +175,13 @@ class TaskContext:
             return fit_embedding(name, self._documents())
 
         if name not in self._embeddings:
-            arrays = self._store.fetch("embedding", self._key(name), fit, f"fitting {name} on {self._name}")
+            arrays = self.store.fetch("embedding", self._key(name), fit, f"fitting {name} on {self._name}")
             self._embeddings[name] = embedding_from_arrays(name, arrays)
         return self._embeddings[name]
 
     def cached(self, kind: str, key: str, make: Callable[[], Arrays]) -> Arrays:
         """Arrays by key, which holds for this task only: from the store, else made and stored."""
-        return self._store.fetch(kind, f"{self._signature}|{key}", make)
+        return self.store.fetch(kind, f"{self._signature}|{key}", make)
 
     def _key(self, name: str) -> str:
         return f"{_FORMAT}|{self._signature}|{name}"

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from textgym.text.corpora import Corpus, CorpusSource, open_corpus
 from textgym.text.prompt_files import PromptFile, open_prompts
@@ -17,6 +18,7 @@ class CorpusText:
 
     source: CorpusSource
     max_prompt_tokens: int = 32
+    max_new_tokens: int = 64
 
     @property
     def name(self) -> str:
@@ -59,6 +61,7 @@ class FileText:
 
     source: PromptFile
     max_prompt_tokens: int = 512
+    max_new_tokens: int = 64
 
     @property
     def name(self) -> str:
@@ -92,8 +95,36 @@ class FileText:
         return RecordSet.from_arrays(arrays)
 
 
-TextSource = CorpusText | FileText
-"""What a task is made of; nothing is read until a text is asked for."""
+@runtime_checkable
+class TextSource(Protocol):
+    """What a task is made of; nothing is read until a text is asked for."""
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Content hash."""
+
+    @property
+    def max_prompt_tokens(self) -> int:
+        """The longest prompt, where the settings name none."""
+
+    @property
+    def max_new_tokens(self) -> int:
+        """The budget, where the settings name none."""
+
+    def training_texts(self) -> list[str]:
+        """What a tokenizer is trained on."""
+
+    def build(
+        self, tokenizer: Tokenizer, *, max_new_tokens: int, max_prompt_tokens: int, on_long_prompt: OnLongPrompt
+    ) -> dict[str, PromptSet]:
+        """The prompts of "train" and "heldout"."""
+
+    def from_arrays(self, arrays: Arrays) -> PromptSet:
+        """The prompts of a split, from the arrays that they were kept as."""
 
 
 def corpus_text(name_or_path: str | Path, field: str | None = None) -> TextSource:

@@ -7,6 +7,7 @@ make of a task parses and trains nothing.
 import dataclasses
 import functools
 import hashlib
+import importlib
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -28,7 +29,7 @@ from textgym.text.store import ArrayStore, default_cache_dir, pack_texts, unpack
 from textgym.text.tokenizers import KINDS, open_tokenizer, tokenizer_from_json, tokenizer_to_json, train_tokenizer
 from textgym.types import Arrays, Constraint, ScoringContext, TextBatch, TokenIds, Tokenizer
 
-DEFAULT_TASK = "docstrings"
+DEFAULT_TASK = "story"
 SPLITS = ("train", "heldout")
 _FORMAT = 2
 """Raised when the same corpus and settings give other arrays than before."""
@@ -102,7 +103,7 @@ class TaskSettings:
     field: str | None = None
     tokenizer: str = "auto"
     vocab_size: int | None = None
-    max_new_tokens: int = 64
+    max_new_tokens: int | None = None
     max_prompt_tokens: int | None = None
     on_long_prompt: str = "skip"
     cache_dir: str | Path | None = None
@@ -112,7 +113,7 @@ class TaskSettings:
         """Raises TaskError for a setting outside what is allowed."""
         for name in ("vocab_size", "max_new_tokens", "max_prompt_tokens"):
             value = getattr(self, name)
-            if name != "max_new_tokens" and value is None:
+            if value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
                 raise TaskError(f"{name}={value!r}: an integer of at least 1 is needed")
@@ -136,6 +137,8 @@ class TaskSettings:
 
 TaskBuilder = Callable[[TaskSettings], Task]
 _builders: dict[str, TaskBuilder] = {}
+_BUILTIN = dict.fromkeys(("story", "story-base", "story-zh", "story-base-zh"), "textgym.envs.story")
+"""Tasks of this package by the module that registers them; loaded when they are first asked for."""
 
 
 def register_task(name: str) -> Callable[[TaskBuilder], TaskBuilder]:
@@ -161,7 +164,7 @@ def register_task(name: str) -> Callable[[TaskBuilder], TaskBuilder]:
 
 def task_names() -> list[str]:
     """All tasks that can be made by name."""
-    return sorted({*_builders, *(point.name for point in entry_points(group="textgym.tasks"))})
+    return sorted({*_BUILTIN, *_builders, *(point.name for point in entry_points(group="textgym.tasks"))})
 
 
 def make_task(
@@ -172,7 +175,7 @@ def make_task(
     prompts: str | Path | None = None,
     tokenizer: str = "auto",
     vocab_size: int | None = None,
-    max_new_tokens: int = 64,
+    max_new_tokens: int | None = None,
     max_prompt_tokens: int | None = None,
     on_long_prompt: str = "skip",
     cache_dir: str | Path | None = None,
@@ -186,7 +189,7 @@ def make_task(
         prompts: file of prompts with references and metadata, JSONL, JSON or CSV; see `textgym.text.prompt_files`.
         tokenizer: "auto", "char", "word", "bpe"; a tokenizer file; or a folder or hub name of Hugging Face's.
         vocab_size: V at most, for tokenizers that are trained; None for 2,048 (bpe), 4,096 (word) or 8,192 (char).
-        max_new_tokens: budget of a completion, EOS included.
+        max_new_tokens: budget of a completion, EOS included; None for 64, or for the longest story of a story world.
         max_prompt_tokens: longest prompt; None for 32 in a corpus and 512 in a prompt file.
         on_long_prompt: what becomes of longer ones: "skip", "truncate" or "error".
         cache_dir: where fitted arrays are kept; None for TEXTGYM_CACHE or the user's cache folder.
@@ -223,16 +226,16 @@ def open_task(settings: TaskSettings) -> Task:
     settings.check()
     _speak()
     if settings.corpus is not None:
-        return _task_of(settings, corpus_text(settings.corpus, settings.field))
+        return text_task(settings, corpus_text(settings.corpus, settings.field))
     if settings.prompts is not None:
-        return _task_of(settings, file_text(settings.prompts, settings.field))
+        return text_task(settings, file_text(settings.prompts, settings.field))
     return task_builder(settings.task or DEFAULT_TASK)(settings)
 
 
 @register_task("docstrings")
 def docstrings(settings: TaskSettings) -> Task:
     """The docstrings of the installed Python's standard library: real English on every machine."""
-    return _task_of(settings, corpus_text("docstrings"))
+    return text_task(settings, corpus_text("docstrings"))
 
 
 def task_builder(name: str) -> TaskBuilder:
@@ -242,6 +245,8 @@ def task_builder(name: str) -> TaskBuilder:
         UnknownNameError: no task has that name.
         TaskError: another package brings it, and cannot be loaded.
     """
+    if name not in _builders and name in _BUILTIN:
+        importlib.import_module(_BUILTIN[name])
     if name not in _builders:
         points = list(entry_points(group="textgym.tasks", name=name))
         if not points:
@@ -256,30 +261,46 @@ def task_builder(name: str) -> TaskBuilder:
     return _builders[name]
 
 
-def _task_of(settings: TaskSettings, source: TextSource) -> Task:
-    """The steps from text to a task; what each makes is kept under a key of everything that it depends on."""
-    given = None if settings.tokenizer in KINDS else open_tokenizer(settings.tokenizer)
+def text_task(
+    settings: TaskSettings,
+    source: TextSource,
+    own_tokenizer: Tokenizer | None = None,
+    finish: Callable[[Task], Task] = lambda task: task,
+) -> Task:
+    """The steps from text to a task; what each makes is kept under a key of everything that it depends on.
+
+    Args:
+        settings: what was asked for.
+        source: the text.
+        own_tokenizer: what "auto" means for this text; None chooses a kind by the text and trains it.
+        finish: what is done to a task that was not made before.
+    """
+    given = own_tokenizer if settings.tokenizer == "auto" else None
+    if given is None and settings.tokenizer not in KINDS:
+        given = open_tokenizer(settings.tokenizer)
     longest = source.max_prompt_tokens if settings.max_prompt_tokens is None else settings.max_prompt_tokens
+    budget = source.max_new_tokens if settings.max_new_tokens is None else settings.max_new_tokens
     text_key = [_FORMAT, source.fingerprint, settings.tokenizer if given is None else given.signature]
     text_key += [settings.vocab_size] if given is None else []
-    prompt_key = [*text_key, settings.max_new_tokens, longest, settings.on_long_prompt]
+    prompt_key = [*text_key, budget, longest, settings.on_long_prompt]
     signature = f"{source.name}:{hashlib.sha256(json.dumps(prompt_key).encode()).hexdigest()[:16]}"
     if (signature, settings.folder) not in _tasks:
         store = ArrayStore(settings.folder)
         tokenizer = given or _trained_tokenizer(store, json.dumps(text_key), settings, source)
-        sets = _prompt_sets(store, json.dumps(prompt_key), settings, source, tokenizer, longest)
-        _tasks[signature, settings.folder] = Task(
+        sets = _prompt_sets(store, json.dumps(prompt_key), settings, source, tokenizer, longest, budget)
+        task = Task(
             source.name,
             tokenizer,
             sets["train"],
             sets["heldout"],
-            settings.max_new_tokens,
+            budget,
             DEFAULT_REWARD,
             TaskContext(source.name, tokenizer, sets, signature, store),
             signature,
             str(settings.corpus or settings.prompts or source.name),
             corpus_hash=source.fingerprint,
         )
+        _tasks[signature, settings.folder] = finish(task)
     return _tasks[signature, settings.folder]
 
 
@@ -296,12 +317,18 @@ def _trained_tokenizer(store: ArrayStore, key: str, settings: TaskSettings, sour
 
 
 def _prompt_sets(
-    store: ArrayStore, key: str, settings: TaskSettings, source: TextSource, tokenizer: Tokenizer, longest: int
+    store: ArrayStore,
+    key: str,
+    settings: TaskSettings,
+    source: TextSource,
+    tokenizer: Tokenizer,
+    longest: int,
+    budget: int,
 ) -> dict[str, PromptSet]:
     def build() -> Arrays:
         sets = source.build(
             tokenizer,
-            max_new_tokens=settings.max_new_tokens,
+            max_new_tokens=budget,
             max_prompt_tokens=longest,
             on_long_prompt=cast(OnLongPrompt, settings.on_long_prompt),
         )

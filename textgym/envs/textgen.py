@@ -40,14 +40,14 @@ class TextGenEnv(gym.Env[Observed, np.int64]):
     Reset options: `prompt` (text or ids) or `prompt_index` (of the split); otherwise a prompt is drawn.
 
     Args:
-        task: name of a task or a `Task`; None for the default ("docstrings" while v0 is provisional).
+        task: name of a task or a `Task`; None for the default, "story".
         corpus: file to make a task from, in place of `task`.
         field: its column or field; of a prompt file "PROMPT:REFERENCE", by default "prompt:references".
         prompts: JSON Lines, JSON or CSV file of prompts with references and metadata, in place of `task`; see
             `textgym.text.prompt_files`.
         tokenizer: "auto", "char", "word", "bpe", a tokenizer file, or a folder or hub name of Hugging Face's.
         vocab_size: V at most, for tokenizers that are trained; None for 2,048 (bpe), 4,096 (word) or 8,192 (char).
-        max_new_tokens: budget of a completion, EOS included.
+        max_new_tokens: budget of a completion, EOS included; None for 64, or for the longest story of a story world.
         max_prompt_tokens: longest prompt; None for 32, or for 512 where `prompts` is given.
         on_long_prompt: "skip", "truncate" or "error".
         split: "train" or "heldout": which prompts are drawn.
@@ -76,7 +76,7 @@ class TextGenEnv(gym.Env[Observed, np.int64]):
         prompts: str | None = None,
         tokenizer: str = "auto",
         vocab_size: int | None = None,
-        max_new_tokens: int = 64,
+        max_new_tokens: int | None = None,
         max_prompt_tokens: int | None = None,
         on_long_prompt: str = "skip",
         split: str = "train",

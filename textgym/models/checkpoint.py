@@ -16,7 +16,7 @@ from safetensors.torch import load as tensors_from_bytes
 from torch import Tensor
 
 from textgym.errors import CheckpointError, TokenizerError, UnknownNameError
-from textgym.models.folder import CONFIG_FILE, SIZES, TOKENIZER_FILE, VERSION, WEIGHTS_FILE, peek
+from textgym.models.folder import CONFIG_FILE, SIZES, TOKENIZER_FILE, VERSION, WEIGHTS_FILE, model_folder, peek
 from textgym.models.transformer import NEW_ACTIVATION, Transformer, TransformerConfig
 from textgym.models.transformer_lm import TransformerLM, bytes_hash, weights_bytes
 from textgym.text.reserved import ReservedIds
@@ -76,7 +76,12 @@ def new_model(size: str, *, vocab_size: int, context: int, banned: tuple[int, ..
 
 
 def save_checkpoint(
-    folder: Path | str, model: Transformer, tokenizer: Tokenizer, metadata: dict[str, Any] | None = None
+    folder: Path | str,
+    model: Transformer,
+    tokenizer: Tokenizer,
+    metadata: dict[str, Any] | None = None,
+    *,
+    half: bool = False,
 ) -> None:
     """Saves a model with its tokenizer; what stood there is replaced.
 
@@ -85,6 +90,7 @@ def save_checkpoint(
         model: the network.
         tokenizer: the one it was trained with.
         metadata: JSON-able values, e.g. `{"perplexity": 38.2, "corpus": "docstrings"}`.
+        half: weights in float16, half the size; they are loaded as float32.
 
     Raises:
         CheckpointError: where tokenizer and model differ in their vocabulary, or the folder cannot be written.
@@ -94,7 +100,7 @@ def save_checkpoint(
             f"this tokenizer has {tokenizer.vocab_size:,} tokens, the model {model.config.vocab_size:,}: "
             "save the tokenizer that the model was trained with"
         )
-    weights = weights_bytes(model)
+    weights = weights_bytes(model, torch.float16 if half else None)
     config = {
         "textgym": "transformer",
         "version": VERSION,
@@ -103,6 +109,7 @@ def save_checkpoint(
         "sep_id": int(tokenizer.sep_id),
         "eos_id": int(tokenizer.eos_id),
         "weights": bytes_hash(weights),
+        **({"dtype": "float16"} if half else {}),
         "metadata": metadata or {},
     }
     contents = {
@@ -122,7 +129,7 @@ def load_checkpoint(folder: Path | str, device: torch.device | str = "cpu") -> C
     Raises:
         CheckpointError: where something is missing, cut off, damaged, of another version, or does not fit together.
     """
-    folder = Path(folder)
+    folder = model_folder(folder)
     config = peek(folder)
     tokenizer = _load_tokenizer(folder, config["tokenizer"])
     model = _load_model(folder, config)
@@ -150,7 +157,7 @@ def require_fit(checkpoint: Checkpoint, task_tokenizer: Tokenizer, observation_l
         raise CheckpointError(
             f"{name} was made with a vocabulary of {own.vocab_size:,} tokens (sha {_sha(own.signature)}...), "
             f"this task has {task_tokenizer.vocab_size:,} (sha {_sha(task_tokenizer.signature)}...).\n"
-            f"    Use its own tokenizer: --tokenizer {Path(name) / TOKENIZER_FILE}"
+            f"    Use its own tokenizer: --tokenizer {model_folder(name) / TOKENIZER_FILE}"
         )
     context = checkpoint.model.config.context
     if context < observation_length:
@@ -210,7 +217,8 @@ def _load_model(folder: Path, config: dict[str, Any]) -> Transformer:
             model = Transformer(TransformerConfig(**shape))
         except (TypeError, CheckpointError) as error:
             raise CheckpointError(f"{folder / CONFIG_FILE}: 'config' is damaged ({error})") from error
-    _check_tensors(path, model.state_dict(), tensors)
+    half = config.get("dtype") == "float16"
+    _check_tensors(path, model.state_dict(), tensors, torch.float16 if half else torch.float32)
     if bytes_hash(content) != config["weights"]:
         raise CheckpointError(
             f"{path} is not what {CONFIG_FILE} speaks of: it was changed, or a save was interrupted. Take another copy."
@@ -219,15 +227,15 @@ def _load_model(folder: Path, config: dict[str, Any]) -> Transformer:
     return model
 
 
-def _check_tensors(path: Path, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> None:
+def _check_tensors(path: Path, wanted: dict[str, Tensor], found: dict[str, Tensor], dtype: torch.dtype) -> None:
     if set(wanted) != set(found):
         absent, strange = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
         raise CheckpointError(f"{path} does not hold this model: lacking {absent}, unknown {strange}")
     for name, tensor in wanted.items():
-        if found[name].shape != tensor.shape or found[name].dtype != tensor.dtype:
+        if found[name].shape != tensor.shape or found[name].dtype != dtype:
             raise CheckpointError(
                 f"{path}: tensor {name!r} is {found[name].dtype} {tuple(found[name].shape)}, "
-                f"{CONFIG_FILE} asks for {tensor.dtype} {tuple(tensor.shape)}"
+                f"{CONFIG_FILE} asks for {dtype} {tuple(tensor.shape)}"
             )
         if not bool(torch.isfinite(found[name]).all()):
             raise CheckpointError(f"{path}: tensor {name!r} holds NaN or infinity; the training had diverged")

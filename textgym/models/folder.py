@@ -26,6 +26,23 @@ SIZES: dict[str, dict[str, int]] = {
 _KEYS = {"config": dict, "tokenizer": str, "sep_id": int, "eos_id": int, "weights": str, "metadata": dict}
 
 
+SHIPPED = Path(__file__).parent / "shipped"
+"""The models that come with the package, a folder each."""
+
+
+def shipped_names() -> list[str]:
+    """Models that can be named without a folder."""
+    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{CONFIG_FILE}"))
+
+
+def model_folder(name: Path | str) -> Path:
+    """The folder that a name means: that folder, or one that comes with the package where there is no such folder."""
+    path = Path(name)
+    shipped = SHIPPED / path
+    own = path.exists() or len(path.parts) != 1
+    return path if own or not (shipped / CONFIG_FILE).is_file() else shipped
+
+
 def peek(folder: Path | str) -> dict[str, Any]:
     """What config.json of a model folder says: `config`, `tokenizer`, `sep_id`, `eos_id`, `weights`, `metadata`.
 
@@ -34,7 +51,7 @@ def peek(folder: Path | str) -> dict[str, Any]:
     Raises:
         CheckpointError: where there is no such folder, or it holds no model that this version can read.
     """
-    folder = Path(folder)
+    folder = model_folder(folder)
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise CheckpointError(_missing(folder))
@@ -67,5 +84,6 @@ def _missing(folder: Path) -> str:
     if folder.is_file():
         return f"{folder} is a file; a model is a folder with {CONFIG_FILE}, {WEIGHTS_FILE} and {TOKENIZER_FILE} in it"
     siblings = [path.parent.name for path in folder.parent.glob(f"*/{CONFIG_FILE}")]
+    siblings += shipped_names() if len(folder.parts) == 1 else []
     hint = f" {did_you_mean(folder.name, siblings)}" if siblings else ""
     return f"no model folder {folder}.{hint}"

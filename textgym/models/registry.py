@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from textgym.errors import CheckpointError, SpecError, UnknownNameError
+from textgym.models.folder import CONFIG_FILE, model_folder
 from textgym.models.lsa import LsaEmbedding
 from textgym.models.ngram import KneserNey
 from textgym.types import Arrays, Embedding, LanguageModel, TokenIds
@@ -198,8 +199,8 @@ def embedding_names() -> list[str]:
 
 
 def is_checkpoint(name: str) -> bool:
-    """Whether a name is the path of a saved neural model, a folder that holds config.json."""
-    return (Path(name) / "config.json").is_file()
+    """Whether a name means a saved neural model: a folder that holds config.json, or a model that is shipped."""
+    return (model_folder(name) / CONFIG_FILE).is_file()
 
 
 def load_checkpoint_language_model(path: str | Path) -> LanguageModel:

@@ -21,9 +21,10 @@ LOWEST_LOGPROB = -30.0
 number that one odd word does not turn a mean into nonsense with."""
 
 
-def weights_bytes(model: Transformer) -> bytes:
-    """The weights as a safetensors file; equal weights give equal bytes."""
-    return tensors_to_bytes({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()})
+def weights_bytes(model: Transformer, dtype: torch.dtype | None = None) -> bytes:
+    """The weights as a safetensors file, in another type if one is given; equal weights give equal bytes."""
+    state = model.state_dict().items()
+    return tensors_to_bytes({name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in state})
 
 
 def bytes_hash(content: bytes) -> str:

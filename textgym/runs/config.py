@@ -24,7 +24,7 @@ class TrainConfig:
         prompts: a file of prompts with references and metadata, in place of a corpus.
         tokenizer: "auto", "char", "word", "bpe" or a tokenizer file.
         vocab_size: most tokens a trained tokenizer may have; None for what suits its kind.
-        max_new_tokens: the budget of a completion.
+        max_new_tokens: the budget of a completion; None for the task's own.
         max_prompt_tokens: the longest prompt; None for 32 in a corpus and 512 in a prompt file.
         reward: a reward expression or `file.py:function`; None is the task's default.
         delivery: when the reward is paid: "terminal", "per_token" or "shaped". The return and, at the discount of 1
@@ -49,7 +49,7 @@ class TrainConfig:
     prompts: str | None = None
     tokenizer: str = "auto"
     vocab_size: int | None = None
-    max_new_tokens: int = 64
+    max_new_tokens: int | None = None
     max_prompt_tokens: int | None = None
     reward: str | None = None
     delivery: str = "per_token"

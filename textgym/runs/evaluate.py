@@ -29,7 +29,7 @@ class Evaluation:
         prompts: N texts.
         completions: N texts.
         values: by name, one value a completion (N,): reward, reward/<component>, kl, length, ended, repetition,
-            distinct.
+            distinct, and gold/<axis> where the task knows the truth.
         perplexity: of the held-out references under the model, per token.
     """
 
@@ -82,6 +82,8 @@ def evaluate(
     values = {"reward": scores.values} | {f"reward/{name}": column for name, column in scores.components.items()}
     for name in ALWAYS:
         values[name] = parse(name).bind(task.context).score(batch).values
+    for name, truth in task.gold.items():
+        values[f"gold/{name}"] = parse(truth).bind(task.context).score(batch).values
     values["kl"] = sequence_kl(model, reference, ids, made.ids, tokenizer.sep_id)
     values["length"] = np.array([len(row) for row in batch.content], np.float64)
     values["ended"] = np.array([len(row) > 0 and row[-1] == tokenizer.eos_id for row in made.ids], np.float64)

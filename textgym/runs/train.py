@@ -19,6 +19,7 @@ from textgym.envs.tasks import Task, make_task
 from textgym.errors import CheckpointError, TextGymError, UnknownNameError
 from textgym.models.checkpoint import SIZES, Checkpoint, load_checkpoint, new_model, peek, require_fit, save_checkpoint
 from textgym.models.fit import FitConfig, fit
+from textgym.models.folder import model_folder
 from textgym.runs.config import TrainConfig, versions
 from textgym.runs.curve import draw_curve
 from textgym.runs.evaluate import Evaluation, evaluate, paired_interval
@@ -134,7 +135,7 @@ def open_task(config: TrainConfig, cache_dir: str | Path | None) -> Task:
     tokenizer = config.tokenizer
     if config.model is not None:
         peek(config.model)  # no such model is the better message than no such tokenizer
-        tokenizer = str(Path(config.model) / "tokenizer.json") if tokenizer == "auto" else tokenizer
+        tokenizer = str(model_folder(config.model) / "tokenizer.json") if tokenizer == "auto" else tokenizer
     return make_task(
         config.task,
         corpus=config.corpus,
@@ -164,7 +165,7 @@ def starting_model(
         return load_checkpoint(folder)
     given = None
     if config.model is not None:
-        given = load_checkpoint(Path(config.model))
+        given = load_checkpoint(config.model)
         require_fit(given, task.tokenizer, task.observation_length, config.model)
     if earlier is None:
         clear_folder(out)

@@ -18,6 +18,7 @@ from stable_baselines3.common.type_aliases import RolloutBufferSamples
 
 from textgym.errors import CheckpointError, ScoringFailure, SpaceError
 from textgym.models.checkpoint import load_checkpoint
+from textgym.models.folder import model_folder
 from textgym.models.likelihood import action_likelihood
 from textgym.models.masks import PackedMasks
 from textgym.models.transformer import Transformer
@@ -82,9 +83,9 @@ class EpisodeRolloutBuffer(RolloutBuffer):
         if name is None:
             return None
         try:
-            model = load_checkpoint(Path(name)).model.requires_grad_(False).eval()
+            model = load_checkpoint(name).model.requires_grad_(False).eval()
         except CheckpointError as error:
-            if Path(name).exists():
+            if model_folder(name).exists():
                 raise
             self._missing = CheckpointError(
                 f"the reference of the KL penalty is not there: {error} A saved agent that was moved goes on with "

@@ -27,7 +27,7 @@ from textgym.types import TextBatch, Tokenizer
 
 ALWAYS: dict[str, Scorer] = {"rollout/rep_4": Repetition(n=4), "rollout/distinct_2": Distinct(n=2)}
 """Looked at whatever the reward is."""
-COMPONENT = "reward_components/"
+COMPONENT, GOLD = "reward_components/", "gold/"
 STDOUT_WIDTH = 33
 """Stable-Baselines3's table cuts longer names, and raises where two of them are then the same."""
 CHUNK = 256
@@ -40,12 +40,13 @@ class RewardLog(BaseCallback):
     (A2C hands its logger's lines out every 100 rollouts, unless it is told `learn(..., log_interval=1)`.)
 
     Of the episodes that ended in the rollout: `reward/paid` (mean return that the environment paid, without any KL
-    penalty; needs a Monitor), `reward/<component>` (mean of each), `reward/failed` (share whose scorer failed, where
-    that is allowed), `rollout/length` (tokens), `rollout/eos_rate` (share that chose to end), `rollout/rep_4` and
-    `rollout/distinct_2`. Of a sample of them, exact over the whole vocabulary: `rollout/entropy` (nats a token) and
-    `kl/reference` (nats a text). Of all tokens: `kl/penalty` (log pi - log reference, nats a token, where the buffer
-    has a reference), `tokens/total` and `tokens/per_second`. Where the penalty's coefficient adapts: `kl/coef`, which
-    the rollout was paid with, and `kl/text` (nats a text), which it adapts to.
+    penalty; needs a Monitor), `reward/<component>` (mean of each), `gold/<axis>` where the task knows the truth,
+    `reward/failed` (share whose scorer failed, where that is allowed), `rollout/length` (tokens), `rollout/eos_rate`
+    (share that chose to end), `rollout/rep_4` and `rollout/distinct_2`. Of a sample of them, exact over the whole
+    vocabulary: `rollout/entropy` (nats a token) and `kl/reference` (nats a text). Of all tokens: `kl/penalty` (log pi -
+    log reference, nats a token, where the buffer has a reference), `tokens/total` and `tokens/per_second`. Where the
+    penalty's coefficient adapts: `kl/coef`, which the rollout was paid with, and `kl/text` (nats a text), which it
+    adapts to.
 
     The reference is the buffer's, else the model in the folder `reference`, else a frozen copy of the policy's
     Transformer as it was when training began; it stays the same over later calls of `learn` on the same agent. Entropy
@@ -123,6 +124,8 @@ class RewardLog(BaseCallback):
             for key in end:
                 if key.startswith(COMPONENT):
                     columns.setdefault(f"reward/{key.removeprefix(COMPONENT)}", []).append(end[key])
+                elif key.startswith(GOLD):
+                    columns.setdefault(key, []).append(end[key])
         texts = self._texts()
         columns["rollout/length"] = [len(end["completion"]) for end in texts]
         task = attribute_of(self.training_env, "task", None)

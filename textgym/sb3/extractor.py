@@ -16,7 +16,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from textgym.errors import CheckpointError, SpaceError
-from textgym.models.folder import SIZES, peek
+from textgym.models.folder import SIZES, model_folder, peek
 from textgym.models.transformer import Transformer
 from textgym.sb3.network import Model, build_network, holds_tokens, is_folder
 
@@ -59,7 +59,7 @@ class TransformerExtractor(BaseFeaturesExtractor):
         try:
             transformer = build_network(model, length=length, vocabulary=vocabulary)
         except CheckpointError as error:
-            if shape is None or Path(str(model)).exists():
+            if shape is None or model_folder(str(model)).exists():
                 raise
             # The algorithm may be about to load weights.
             missing, transformer = error, build_network(shape, length=length, vocabulary=vocabulary)

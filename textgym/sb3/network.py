@@ -29,7 +29,7 @@ def build_network(model: Model, *, length: int, vocabulary: int) -> Transformer:
         CheckpointError: no such folder, or one that does not fit the environment.
     """
     if is_folder(model):
-        network = load_checkpoint(Path(str(model))).model
+        network = load_checkpoint(str(model)).model
         require_fit(network.config, length=length, vocabulary=vocabulary, name=str(model))
         return network
     shape = model if isinstance(model, Mapping) else SIZES[str(model)]

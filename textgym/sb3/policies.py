@@ -6,7 +6,6 @@ Rollouts decode one token a step with a KV cache; training scores whole episode 
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from textgym.errors import CheckpointError, SpaceError
+from textgym.models.folder import model_folder
 from textgym.models.likelihood import action_likelihood
 from textgym.models.masks import Masks, PackedMasks, forbid
 from textgym.models.sampling import draw
@@ -81,7 +81,7 @@ class TransformerActorCritic(BasePolicy):
             transformer = build_network(self._model, length=length, vocabulary=vocabulary)
             self.trained = is_folder(self._model)
         except CheckpointError as error:
-            if not is_folder(self._model) or Path(str(self._model)).exists():
+            if not is_folder(self._model) or model_folder(str(self._model)).exists():
                 raise
             # The algorithm may be about to load weights, which bring their own shape.
             self._missing = error

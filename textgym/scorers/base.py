@@ -95,7 +95,7 @@ class Scorer:
 
     @property
     def needs(self) -> frozenset[str]:
-        """Any of ``language model``, ``embedding``, ``calibration`` (from a context), ``references`` (in the batch)."""
+        """Any of ``language model``, ``embedding``, ``calibration``, ``world`` (from a context), ``references``."""
         return frozenset()
 
     @property

@@ -55,7 +55,8 @@ def register(name: str) -> Callable[[Registrable], Registrable]:
     become parameters of the scorer. What is decorated is returned unchanged.
 
     Args:
-        name: an identifier that no built-in scorer has. A name of your own may be registered again.
+        name: an identifier, or some joined by dots, that no built-in scorer has. A name of your own may be registered
+            again.
 
     Raises:
         ScorerError: the name cannot stand in an expression, or a built-in scorer has it, or this is no scorer.
@@ -126,8 +127,11 @@ def _plugins() -> Mapping[str, list[EntryPoint]]:
 
 def _keep(name: str, scorer: Any) -> None:
     """Puts a scorer into the catalogue, if it is one."""
-    if not name.isidentifier() or name.lower() in RESERVED:
-        raise ScorerError(f"register({name!r}): a scorer's name is an identifier, and none of {', '.join(RESERVED)}")
+    if not all(part.isidentifier() for part in name.split(".")) or name.lower() in RESERVED:
+        raise ScorerError(
+            f"register({name!r}): a scorer's name is an identifier, or some joined by dots, and none of "
+            f"{', '.join(RESERVED)}"
+        )
     _check_kind(name, scorer)
     home = _BUILTIN.get(name)
     if home is not None and scorer.__module__ != f"{__package__}.{home}":

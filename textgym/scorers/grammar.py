@@ -23,7 +23,7 @@ from textgym.scorers.parameters import Parameter, build, list_parameters, parame
 _LITERALS: dict[str, bool | None] = {"true": True, "false": False, "none": None}
 _TOKEN = re.compile(
     r"""(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
-      | (?P<name>[^\W\d]\w*)
+      | (?P<name>[^\W\d]\w*(?:\.[^\W\d]\w*)*)
       | (?P<string>'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")
       | (?P<mark>[-+*(),=])
       | (?P<space>\s+)""",

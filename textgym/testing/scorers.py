@@ -43,6 +43,7 @@ def check_scorer(
     batches: Sequence[TextBatch] | None = None,
     *,
     tolerance: float = 0.0,
+    prompt: str | None = None,
 ) -> None:
     """Checks that a scorer keeps the contract of `textgym.scorers.Scorer`.
 
@@ -57,6 +58,8 @@ def check_scorer(
         batches: texts to score beside the odd ones that are always tried.
         tolerance: how far a value may differ between batches; 0 asks for equality bit for bit, as numpy scorers give
             it; scorers that run a neural model keep 1e-5.
+        prompt: what stands before the odd texts, for a scorer that reads prompts of its task; None tries one that is
+            any text, and the empty one.
 
     Raises:
         AssertionError: a law is broken; the message says which, and where.
@@ -65,7 +68,7 @@ def check_scorer(
     bound = scorer.bind(context)
     _check_binding(scorer, context, bound)
     tokenizer = OpenVocabulary([*ODD_TEXTS, "the"]) if context is None else context.tokenizer
-    batches = [*_odd_batches(tokenizer), *(batches or ()), *([] if context is None else [context.references()])]
+    batches = [*_odd_batches(tokenizer, prompt), *(batches or ()), *([] if context is None else [context.references()])]
     total = context is not None and not scorer.partial_in(context) and "references" not in scorer.needs
     for number, batch in enumerate(batches):
         where = f"{scorer}, batch {number}"
@@ -108,10 +111,10 @@ def _check_binding(scorer: Scorer, context: ScoringContext | None, bound: BoundS
     raise AssertionError(f"{scorer}: declares needs {sorted(scorer.needs)}, yet binds without a context")
 
 
-def _odd_batches(tokenizer: Tokenizer) -> list[TextBatch]:
+def _odd_batches(tokenizer: Tokenizer, given: str | None) -> list[TextBatch]:
     """Odd completions after a prompt, after an empty prompt, with and without references, and no rows at all."""
-    prompt = tokenizer.encode("the ")
-    empty, eos = prompt[:0], np.array([tokenizer.eos_id], dtype=np.int32)
+    prompt = tokenizer.encode("the " if given is None else given)
+    empty, eos = prompt[:0] if given is None else prompt, np.array([tokenizer.eos_id], dtype=np.int32)
     texts = [tokenizer.encode(text) for text in ODD_TEXTS]
     ended = [np.concatenate([ids, eos]) for ids in texts]
     unknown = np.full(3, tokenizer.unk_id, dtype=np.int32)

@@ -5,13 +5,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int64, UInt8
 
 from textgym.errors import CorpusError, TaskError
-from textgym.text.prompt_files import PromptFile, PromptRecord
+from textgym.text.prompt_files import PromptRecord
 from textgym.text.prompts import OnLongPrompt, PromptSet, encode_all
 from textgym.text.store import pack_texts
 from textgym.types import TokenIds, Tokenizer
@@ -56,8 +57,21 @@ class RecordSet(PromptSet):
         return self.known.tobytes()
 
 
+@runtime_checkable
+class Records(Protocol):
+    """Where records come from: a file, or whatever else lists them."""
+
+    @property
+    def path(self) -> Path:
+        """What messages call it."""
+
+    @property
+    def records(self) -> Sequence[PromptRecord]:
+        """All of them, of both splits."""
+
+
 def build_record_sets(
-    source: PromptFile,
+    source: Records,
     tokenizer: Tokenizer,
     *,
     max_new_tokens: int,
@@ -67,7 +81,7 @@ def build_record_sets(
     """The prompts of a file as ``{"train": RecordSet, "heldout": RecordSet}``.
 
     Args:
-        source: the file.
+        source: the file, or another list of records.
         tokenizer: gives the ids.
         max_new_tokens: the budget: no reference has more ids, EOS included.
         max_prompt_tokens: the longest prompt allowed.
@@ -99,7 +113,7 @@ def build_record_sets(
 
 
 def _tell_of_long(
-    source: PromptFile, prompts: Sequence[TokenIds], long: np.ndarray, limit: int, rule: OnLongPrompt
+    source: Records, prompts: Sequence[TokenIds], long: np.ndarray, limit: int, rule: OnLongPrompt
 ) -> None:
     worst = max(range(len(prompts)), key=lambda i: len(prompts[i]))
     said = f"{int(long.sum()):,} of {len(prompts):,} prompts of {source.path} have more than max_prompt_tokens={limit}"

@@ -1,5 +1,6 @@
 """A story world in one piece: words, grammar, briefs, stories and the truth about them."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -25,6 +26,11 @@ LEXICONS |= {("zh", "small"): chinese.SMALL, ("zh", "base"): chinese.BASE}
 
 NOISE, REPETITION = 0.04, 0.03
 """Of the corpus that models are trained on."""
+
+VERSION = 1
+"""Raised when the same text has another truth than before."""
+
+_REMEMBERED = 65_536
 
 YARDSTICK = 512
 """Clean stories that the frequencies of types and the entropy rate are taken from."""
@@ -58,6 +64,33 @@ class StoryWorld:
     def briefs(self) -> BriefFormat:
         """Briefs as ids and back."""
         return BriefFormat(self.lexicon, self.shape)
+
+    @cached_property
+    def signature(self) -> str:
+        """Name and content hash: equal iff the same texts have the same truth."""
+        grammar, form = self.grammar, self.shape
+        digest = hashlib.sha256(self.lexicon.tokenizer.signature.encode())
+        for array in (grammar.edge, grammar.weights, grammar.share, grammar.events, grammar.unigram):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(repr((form, self.max_tokens, VERSION)).encode())
+        return f"{self.name}:{digest.hexdigest()[:16]}"
+
+    def brief(self, ids: TokenIds) -> Brief:
+        """The brief that a prompt is; those met before are remembered.
+
+        Raises:
+            TaskError: it is none.
+        """
+        key = np.asarray(ids, dtype=np.int32).tobytes()
+        if key not in self._met:
+            if len(self._met) >= _REMEMBERED:
+                self._met.clear()
+            self._met[key] = self.briefs.decode(ids)
+        return self._met[key]
+
+    @cached_property
+    def _met(self) -> dict[bytes, Brief]:
+        return {}
 
     def generator(self, noise: float = 0.0, repetition: float = 0.0) -> StoryGenerator:
         """Writes stories; clean ones by default."""
