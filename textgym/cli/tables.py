@@ -21,6 +21,18 @@ LABELS = {
 }
 """What is measured of every run, beside the reward and its components, in the order in which it is shown."""
 
+TRUTH = {
+    "grammar": ("unparsable", "share of sentences", True),
+    "coherence": ("contradictions", "share of sentences", True),
+    "faithfulness": ("unfaithful", "share of sentences", True),
+    "novelty": ("redundant", "share of sentences", True),
+    "information": ("reader accuracy", "0 silence, 1 all told", False),
+    "changes": ("changes of the world", "events", False),
+    "fluency": ("fluency", "nats per token", False),
+    "quality": ("gold quality", "0 to 1", False),
+}
+"""What is true of a story, by axis of gold: label, unit, and whether what is missing to 1 is shown."""
+
 
 def figures(summary: Mapping[str, Any]) -> Table:
     """Every measure before and after, and the change with its 95% interval.
@@ -42,7 +54,23 @@ def figures(summary: Mapping[str, Any]) -> Table:
     for name, label, unit in rows:
         cells = visible(label), _number(before[name]), _number(after[name]), _change(name, before, after, change)
         table.add_row(*(Text(cell, style="bold" if name == "reward" else "") for cell in cells), unit)
+    _add_truth(table, before, after, change)
     return table
+
+
+def _add_truth(
+    table: Table, before: Mapping[str, float], after: Mapping[str, float], change: Mapping[str, Any]
+) -> None:
+    """What is exactly true of the texts, where the task knows it."""
+    axes = {axis: row for axis, row in TRUTH.items() if f"gold/{axis}" in before}
+    if axes:
+        table.add_row(Text("truth", style="bold"))
+    for axis, (label, unit, complement) in axes.items():
+        name, sign = f"gold/{axis}", -1 if complement else 1
+        ends = [sign * change[name][key] for key in ("mean", "low", "high")]
+        cells = [f"  {label}", *(_number(complement + sign * part[name]) for part in (before, after))]
+        cells.append(f"{ends[0]:+.2f} [{min(ends[1:]):.2f}, {max(ends[1:]):.2f}]")
+        table.add_row(*(Text(cell, style="bold" if axis == "quality" else "") for cell in cells), unit)
 
 
 def samples(rows: Sequence[tuple[str, str, str]], width: int) -> RenderableType:

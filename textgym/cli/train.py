@@ -211,6 +211,8 @@ def _show(result: "TrainResult", out: Path, *, quiet: bool) -> None:
         console.print(samples(texts, console.width))
         console.print()
     facts = [("speed", _speed(summary)), ("saved", saved(out))]
+    if "verdict" in summary:
+        facts.insert(0, ("verdict", f"{summary['verdict']['name']}: {summary['verdict']['text']}"))
     if not quiet:
         facts.append(("next", f'textgym generate --model {out / "model"} --prompt "..."'))
     print_facts(console, facts)

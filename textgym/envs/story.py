@@ -16,11 +16,15 @@ from textgym.text.prompt_sets import RecordSet, build_record_sets
 from textgym.text.prompts import OnLongPrompt, PromptSet
 from textgym.text.store import ArrayStore
 from textgym.types import Arrays, TokenIds, Tokenizer
+from textgym.worlds.story.brief import Brief
 from textgym.worlds.story.gold import AXES
 from textgym.worlds.story.world import NOISE, REPETITION, StoryWorld, story_world
 
 STORIES = {"train": 8192, "heldout": 1024}
 """Briefs of each split, all distinct, each with one story: no held-out situation occurs in training."""
+
+_FORMAT = 1
+"""Raised when the same world gives other briefs or stories than before."""
 
 MAX_PROMPT_TOKENS = 128
 """Room for a brief in other tokenizers."""
@@ -76,7 +80,7 @@ class StoryText:
     @cached_property
     def fingerprint(self) -> str:
         """Of the world and the knobs."""
-        text = json.dumps([self.world.signature, self.noise, self.repetition, STORIES])
+        text = json.dumps([_FORMAT, self.world.signature, self.noise, self.repetition, STORIES])
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
@@ -100,8 +104,19 @@ class StoryText:
                 known.add(brief.key())
                 story = tokenizer.decode(generator.story(brief, rng))
                 prompt = tokenizer.decode(world.briefs.encode(brief))
-                records.append(PromptRecord(prompt, (story,), {}, split, len(records) + 1))
+                known_of = {"concepts": self._concepts(brief)}
+                records.append(PromptRecord(prompt, (story,), known_of, split, len(records) + 1))
         return tuple(records)
+
+    def _concepts(self, brief: Brief) -> list[str]:
+        """Whom and what a story about a brief is about, for the scorer `keywords`."""
+        lexicon = self.world.lexicon
+        people = [lexicon.people[i][0] for i in brief.people.tolist()]
+        objects = [lexicon.objects[i][0] for i in brief.objects.tolist()]
+        colours = [lexicon.colours[i] for i in brief.colours.tolist()]
+        where = [*brief.at.tolist(), *(i for i in brief.where.tolist() if i < len(brief.places))]
+        places = [lexicon.places[int(brief.places[i])] for i in where]
+        return list(dict.fromkeys([*people, *places, *colours, *objects]))
 
     def training_texts(self) -> list[str]:
         """Briefs and stories of the training split."""

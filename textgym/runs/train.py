@@ -25,6 +25,7 @@ from textgym.runs.curve import draw_curve
 from textgym.runs.evaluate import Evaluation, evaluate, paired_interval
 from textgym.runs.folder import check_folder, clear_folder
 from textgym.runs.record import CHECKPOINTS, RunRecord, cannot_write, new_record, record_of, require_same_config
+from textgym.runs.verdict import verdict
 from textgym.sb3.callbacks import RewardLog, cut_rows
 from textgym.sb3.checkpoints import TrainingCheckpoint, remove_checkpoints, saved_tokens
 from textgym.sb3.checkpoints import resume as resume_training
@@ -297,6 +298,7 @@ def _summary(config: TrainConfig, task: Task, reward: Reward, before: Evaluation
         name: dict(zip(("mean", "low", "high"), paired_interval(before.values[name], after.values[name]), strict=True))
         for name in before.values
     }
+    found = verdict(change)
     return {
         "config": config.to_dict(),
         "config_hash": config.hash,
@@ -307,6 +309,7 @@ def _summary(config: TrainConfig, task: Task, reward: Reward, before: Evaluation
         "before": before.means(),
         "after": after.means(),
         "change": change,
+        **({} if found is None else {"verdict": found.to_dict()}),
         "torch_threads": torch.get_num_threads(),
     }
 
