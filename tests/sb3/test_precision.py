@@ -144,6 +144,7 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_graph_gives_what_plain_decoding_gives_after_updates_too(dtype):
     graphed, plain = (make_policy(dtype=dtype, cuda_graph=on).to("cuda") for on in (True, False))
+    graphs = set()
     for _ in range(3):
         for policy in (graphed, plain):
             policy.set_training_mode(False)
@@ -154,11 +155,13 @@ def test_a_graph_gives_what_plain_decoding_gives_after_updates_too(dtype):
             tolerance = NARROW if dtype == "bfloat16" else {"rtol": 1e-4, "atol": 1e-4}
             torch.testing.assert_close(ours, exact, **tolerance)
         assert graphed._rollout_cache._graph is not None and plain._rollout_cache._graph is None
+        graphs.add(id(graphed._rollout_cache._graph))
         for policy in (graphed, plain):  # the same step of both, in place, as an optimizer takes it
             policy.set_training_mode(True)
             with torch.no_grad():
                 for i, parameter in enumerate(policy.parameters()):
                     parameter.add_(0.01 * (i % 3 - 1))
+    assert len(graphs) == 1
 
 
 @needs_cuda
@@ -173,3 +176,22 @@ def test_a_graph_follows_rows_that_start_anew():
         with torch.no_grad():
             ours, exact = (policy._hidden(obs.to("cuda"), policy._rollout_cache) for policy in (graphed, plain))
         torch.testing.assert_close(ours, exact, rtol=1e-4, atol=1e-4)
+
+
+@needs_cuda
+def test_a_graph_is_made_anew_for_other_rows_and_other_weights():
+    policy = make_policy().to("cuda")
+    policy.set_training_mode(False)
+    keys = []
+    for change in (lambda: None, lambda: policy.to("cpu").to("cuda")):
+        change()
+        for rows in (2, 1):
+            for step in range(5):
+                obs = prefixes(step)[:rows].to("cuda")
+                with torch.no_grad():
+                    found = policy._hidden(obs, policy._rollout_cache)
+                    lengths = (obs >= 0).sum(1)
+                    exact = policy.transformer(obs.clamp(min=0))[torch.arange(rows), lengths - 1]
+                torch.testing.assert_close(found, exact, rtol=1e-4, atol=1e-4)
+            keys.append(policy._rollout_cache._graph.key)
+    assert [key[0] for key in keys] == [2, 1, 2, 1]

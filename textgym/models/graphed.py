@@ -5,12 +5,18 @@ looks at every slot of the cache, filled or not, since it cannot ask how many ar
 """
 
 import copy
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from textgym.models.transformer import KVCache, Transformer
+from textgym.models.transformer import KVCache, Transformer, product_dtype
+
+
+def key_of(transformer: Transformer, rows: int) -> tuple[Any, ...]:
+    """What must stay for a graph to stay right: the number of rows, the dtype, the addresses of the weights."""
+    return rows, product_dtype(transformer.wte.weight), *(p.data_ptr() for p in transformer.parameters())
 
 
 class GraphedDecode:
@@ -21,9 +27,13 @@ class GraphedDecode:
     Args:
         transformer: the network; the graph is made inside autocast if this is.
         cache: keys and values that every replay reads and writes; its `lengths` may be set between replays.
+
+    Attributes:
+        key: `key_of` its network and rows.
     """
 
     def __init__(self, transformer: Transformer, cache: KVCache) -> None:
+        self.key = key_of(transformer, len(cache.lengths))
         self._cache = cache
         self._inside = copy.copy(cache)  # the same keys and values; lengths at an address of their own
         self._inside.lengths = cache.lengths.clone()

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from textgym.models.graphed import GraphedDecode
+from textgym.models.graphed import GraphedDecode, key_of
 from textgym.models.transformer import KVCache, Transformer, product_dtype
 
 WARM_UP = 3
@@ -34,9 +34,10 @@ class PrefixCache:
         self._version = -1
 
     def clear(self) -> None:
-        """Forgets everything."""
-        self._kv = self._tokens = self._graph = None
-        self._decoded = 0
+        """Forgets everything. A graph stays, with the memory that it reads, since it is dear to make."""
+        self._tokens = None
+        if self._graph is None:
+            self._kv, self._decoded = None, 0
 
     @torch.no_grad()
     def hidden(
@@ -53,9 +54,7 @@ class PrefixCache:
         version = sum(p._version for p in transformer.parameters())
         kv, known = self._kv, self._tokens
         if kv is None or known is None or known.shape != tokens.shape or version != self._version:
-            self.clear()
-            weight = transformer.wte.weight
-            kv = self._kv = KVCache(transformer.config, rows, weight.device, product_dtype(weight))
+            kv = self._kv = self._emptied(transformer, rows)
             known = torch.full_like(tokens, -1)
             self._version = version
         before = lengths - 1  # the last token is always decoded: also where nothing is new
@@ -68,6 +67,14 @@ class PrefixCache:
         kv.lengths = before
         self._tokens = tokens.clone()
         return self._decode(transformer, tokens.gather(1, before[:, None])[:, 0], kv)
+
+    def _emptied(self, transformer: Transformer, rows: int) -> KVCache:
+        """Room for so many rows: that of the graph where it still serves."""
+        if self._kv is not None and self._graph is not None and self._graph.key == key_of(transformer, rows):
+            return self._kv
+        self._graph, self._decoded = None, 0
+        weight = transformer.wte.weight
+        return KVCache(transformer.config, rows, weight.device, product_dtype(weight))
 
     def _decode(self, transformer: Transformer, tokens: Int[Tensor, " B"], kv: KVCache) -> Float[Tensor, "B C"]:
         self._decoded += 1

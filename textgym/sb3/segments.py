@@ -62,15 +62,17 @@ def hidden_states(transformer: Transformer, segments: Segments) -> Float[Tensor,
 
     Segments of like length share a pass: where texts end early, most of one padded pass would be padding.
     """
-    lengths = segments.first + segments.steps - 1  # the last action is an output, never an input
+    device = segments.tokens.device
+    # The last action is an output, never an input. Shapes depend on the lengths: from a GPU they come once.
+    lengths = (segments.first + segments.steps - 1).cpu()
     begins, states, made = torch.empty_like(lengths), [], 0
     for rows in _groups(lengths):
-        tokens = segments.tokens[rows, : int(lengths[rows].max())]
-        begins[rows] = made + torch.arange(len(rows), device=rows.device) * tokens.shape[1]
+        tokens = segments.tokens[rows.to(device), : int(lengths[rows].max())]
+        begins[rows] = made + torch.arange(len(rows)) * tokens.shape[1]
         states.append(transformer(tokens).flatten(0, 1))
         made += tokens.numel()
     # Not by plain indexing, whose gradient takes five times as long.
-    return torch.cat(states).index_select(0, begins[segments.row] + segments.position)
+    return torch.cat(states).index_select(0, begins.to(device)[segments.row] + segments.position)
 
 
 def _groups(lengths: Int[Tensor, " S"]) -> tuple[Tensor, ...]:
