@@ -237,6 +237,10 @@ class Solution:
         """V and Q of a policy at every prefix, and with them its exact advantages; errors as in `evaluate`."""
         return self._policy_values(ask(policy, self.tree))
 
+    def visits(self, policy: Policy) -> Float64[np.ndarray, " N"]:
+        """How likely an episode of a policy comes by each prefix of the tree, (N,); errors as in `evaluate`."""
+        return bellman.visits(self.tree, np.exp(ask(policy, self.tree)))
+
     def _policy_values(self, logprobs: Float64[np.ndarray, "N V"]) -> Values:
         return bellman.backward(self.tree, self.gamma, bellman.under(np.exp(logprobs)))
 
