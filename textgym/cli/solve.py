@@ -147,7 +147,7 @@ def _print(found: dict[str, Any]) -> None:
         row(
             f"best of {law['n']:,}",
             law["expected_reward"],
-            f"expected reward, of texts of {found['reference']}",
+            f"expected reward, of {found['reference']} texts",
             "bold",
         )
         row("  KL", law["kl"], f"nats a text; log n - (n - 1) / n = {law['kl_bound']:.4f}")
