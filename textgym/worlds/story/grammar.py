@@ -23,6 +23,7 @@ with it, and a subject has a relative clause where the lexicon knows some."""
 
 _DESCRIBED = [0.22, 0.11, 0.15, 0.14, 0.10, 0.12, 0.06, 0.04, 0.02, 0.04, 0.0]
 _HAPPENED = [0.03, 0.05, 0.03, 0.03, 0.19, 0.17, 0.13, 0.10, 0.04, 0.03, 0.20]
+_RARE = 0.01
 CHAIN: Float64[np.ndarray, "F K"] = np.array(
     [
         *[_DESCRIBED] * 4,
@@ -33,7 +34,11 @@ CHAIN: Float64[np.ndarray, "F K"] = np.array(
         [0.12, 0.10, 0.10, 0.10, 0.14, 0.13, 0.09, 0.07, 0.04, 0.04, 0.07],  # after what is no sentence
     ]
 )
-"""Row: the type of the sentence before, then `START` and `UNPARSED`; column: the type of the next one."""
+"""Row: the type of the sentence before, then `START` and `UNPARSED`; column: the type of the next one.
+
+A hundredth is spread over all types: what is said where it is hardly ever said is a sentence all the same.
+"""
+CHAIN = np.where(CHAIN.any(1, keepdims=True), (1 - _RARE) * CHAIN + _RARE / TYPES, 0.0)
 
 
 class Slot(IntEnum):
@@ -108,18 +113,20 @@ class Event:
 class Grammar:
     """The compiled automaton: N nodes, E edges, V tokens, K types.
 
-    A variant is 2 * (type of the sentence before) + (whether somebody has acted).
+    A variant is 2 * (type of the sentence before) + (whether somebody has acted). The last node and the last edge are
+    for what is no sentence: that edge leads to that node, with probability 0, and nothing leads away from it.
 
     Attributes:
-        edge: (N, V) the edge that a token takes, -1 for none. Node 0 begins a sentence.
+        edge: (N, V) the edge that a token takes. Node 0 begins a sentence.
         target: (E,) where an edge leads; 0 where it ends a sentence.
         slot: (E,) what fills it.
         register: (E,) what it writes.
-        weights: (variants, E) probability of an edge at its node.
-        share: (V,) probability of a word in its open class; 1 for other words.
+        weights: (W, E) probability of an edge at its node, in each variant.
+        name: (E,) the open class that fills it, a row of `share`; 0 for other edges.
+        share: (C, V) probability of a word in each open class.
         ends: (E,) the leaf of an edge that ends a sentence or the text, else -1.
-        kinds: (leaves,) type of the sentence.
-        events: (leaves, M, 6) kind and registers of up to M events, -1 as kind for none.
+        kinds: (F,) type of the sentence, of each leaf.
+        events: (F, M, 6) kind and registers of up to M events, -1 as kind for none.
         unigram: (V,) how often a token is met, mixed with equal frequencies.
     """
 
@@ -128,7 +135,8 @@ class Grammar:
     slot: Int8[np.ndarray, " E"]
     register: Int8[np.ndarray, " E"]
     weights: Float64[np.ndarray, "W E"]
-    share: Float64[np.ndarray, " V"]
+    name: Int8[np.ndarray, " E"]
+    share: Float64[np.ndarray, "C V"]
     ends: Int32[np.ndarray, " E"]
     kinds: Int64[np.ndarray, " F"]
     events: Int64[np.ndarray, "F M 6"]
@@ -273,8 +281,10 @@ def compile_grammar(lexicon: Lexicon) -> Grammar:
     """The automaton of a lexicon.
 
     Raises:
-        ValueError: two templates are the same sentence, or a word has two places to go to: a fault of the lexicon.
+        ValueError: two templates are the same sentence, a word has two places to go to, or two meanings: a fault of
+            the lexicon.
     """
+    _check_meanings(lexicon)
     root = _Node()
     kinds: list[int] = []
     events: list[list[tuple[int, ...]]] = []
@@ -301,6 +311,19 @@ def compile_grammar(lexicon: Lexicon) -> Grammar:
     for leaf_number, rows in enumerate(events):
         table[leaf_number, : len(rows)] = np.array(rows).reshape(-1, 6)
     return _tables(lexicon, root, np.array(kinds, dtype=np.int64), table)
+
+
+def _check_meanings(lexicon: Lexicon) -> None:
+    """A name, place, noun, colour, pronoun or form means one thing, and none but a form is a word of templates too."""
+    named = [*(name for name, _ in lexicon.people), *lexicon.places, *(noun for noun, _ in lexicon.objects)]
+    named += lexicon.colours
+    forms = [form for forms in lexicon.forms.values() for form in forms]
+    others = {*lexicon.connectives, *(word for words in lexicon.classes.values() for word in words), *lexicon.literals}
+    others |= {lexicon.stop, lexicon.comma, lexicon.bar}
+    every = [*named, *lexicon.pronouns, *forms]
+    twice = {word for word in every if every.count(word) > 1} | others.intersection(named)
+    if twice:
+        raise ValueError(f"{lexicon.name}: {sorted(twice)} have two meanings each")
 
 
 def _insert(root: _Node, symbols: tuple[Symbol, ...], mass: Float64[np.ndarray, " W"]) -> _Node:
@@ -333,12 +356,15 @@ def _words(lexicon: Lexicon, symbol: Symbol) -> Int64[np.ndarray, " N"]:
             return lexicon.ids(lexicon.forms[symbol.text])
 
 
+_Row = tuple[int, Symbol, _Node, Float64[np.ndarray, " W"]]
+"""An edge: its node, its label, where it leads, its weights."""
+
+
 def _tables(
     lexicon: Lexicon, root: _Node, kinds: Int64[np.ndarray, " F"], events: Int64[np.ndarray, "F M 6"]
 ) -> Grammar:
-    nodes, size = [root], lexicon.tokenizer.vocab_size
-    numbers = {id(root): 0}
-    rows: list[tuple[int, Symbol, _Node, Float64[np.ndarray, " W"]]] = []
+    nodes, numbers = [root], {id(root): 0}
+    rows: list[_Row] = []
     for node in nodes:  # grows as it is read: breadth first
         for symbol, child in node.edges.items():
             with np.errstate(invalid="ignore"):
@@ -346,32 +372,42 @@ def _tables(
             if child.edges:
                 numbers[id(child)] = len(nodes)
                 nodes.append(child)
-    edge = np.full((len(nodes), size), -1, dtype=np.int32)
-    share = np.ones(size)
-    for number, (source, symbol, _, _) in enumerate(rows):
-        ids = _words(lexicon, symbol)
-        if (edge[source, ids] >= 0).any():
-            raise ValueError(f"{lexicon.name}: {symbol} meets a word that may also stand there by itself")
-        edge[source, ids] = number
-        if symbol.slot == Slot.OPEN:
-            share[ids] = lexicon.frequencies(len(ids))
-    grammar = Grammar(
-        edge=edge,
-        target=np.array([numbers.get(id(child), 0) for _, _, child, _ in rows], dtype=np.int32),
-        slot=np.array([symbol.slot for _, symbol, _, _ in rows], dtype=np.int8),
-        register=np.array([symbol.register for _, symbol, _, _ in rows], dtype=np.int8),
-        weights=np.array([weight for *_, weight in rows]).T.copy(),
+    symbols, nowhere = [symbol for _, symbol, _, _ in rows], Symbol(Slot.LITERAL)
+    targets = [*(numbers.get(id(child), 0) for _, _, child, _ in rows), len(nodes)]
+    weights = np.array([*(weight for *_, weight in rows), np.zeros(len(root.mass))]).T.copy()
+    ends = np.array([*(child.leaf for _, _, child, _ in rows), -1], dtype=np.int32)
+    opens = ["connective", *lexicon.classes]
+    share = np.zeros((len(opens), lexicon.tokenizer.vocab_size))
+    for row, words in zip(share, (lexicon.connectives, *lexicon.classes.values()), strict=True):
+        row[lexicon.ids(words)] = lexicon.frequencies(len(words))
+    return Grammar(
+        edge=_edges(lexicon, len(nodes), rows),
+        target=np.array(targets, dtype=np.int32),
+        slot=np.array([symbol.slot for symbol in (*symbols, nowhere)], dtype=np.int8),
+        register=np.array([symbol.register for symbol in (*symbols, nowhere)], dtype=np.int8),
+        weights=weights,
+        name=np.array([opens.index(s.text) if s.slot == Slot.OPEN else 0 for s in (*symbols, nowhere)], dtype=np.int8),
         share=share,
-        ends=np.array([child.leaf for _, _, child, _ in rows], dtype=np.int32),
+        ends=ends,
         kinds=kinds,
         events=events,
-        unigram=np.empty(0),
+        unigram=_unigram(lexicon, weights, targets, rows),
     )
-    object.__setattr__(grammar, "unigram", _unigram(lexicon, grammar, [symbol for _, symbol, _, _ in rows]))
-    return grammar
 
 
-def _unigram(lexicon: Lexicon, grammar: Grammar, symbols: list[Symbol]) -> Float64[np.ndarray, " V"]:
+def _edges(lexicon: Lexicon, nodes: int, rows: list[_Row]) -> Int32[np.ndarray, "N V"]:
+    edge = np.full((nodes + 1, lexicon.tokenizer.vocab_size), len(rows), dtype=np.int32)
+    for number, (source, symbol, _, _) in enumerate(rows):
+        ids = _words(lexicon, symbol)
+        if (edge[source, ids] < len(rows)).any():
+            raise ValueError(f"{lexicon.name}: {symbol} meets a word that may also stand there by itself")
+        edge[source, ids] = number
+    return edge
+
+
+def _unigram(
+    lexicon: Lexicon, weights: Float64[np.ndarray, "W E"], targets: list[int], rows: list[_Row]
+) -> Float64[np.ndarray, " V"]:
     """How often each token is met in an endless row of sentences, a tenth of it spread over all tokens alike."""
     chain = CHAIN.copy()
     chain[Kind.END] = CHAIN[START]  # the next story begins
@@ -379,24 +415,33 @@ def _unigram(lexicon: Lexicon, grammar: Grammar, symbols: list[Symbol]) -> Float
     for _ in range(200):
         often = np.concatenate([often @ chain, [0.0, 0.0]])
         often /= often.sum()
-    start = np.zeros(grammar.weights.shape[0])
-    start[1::2] = often  # somebody has acted, as is true of all but the first sentences
-    visits = np.zeros((len(start), grammar.edge.shape[0]))
-    visits[:, 0] = start
-    source = np.zeros(len(symbols), dtype=np.int64)
-    for node, row in enumerate(grammar.edge):
-        source[np.unique(row[row >= 0])] = node
+    visits = np.zeros((len(weights), targets[-1]))
+    visits[1::2, 0] = often  # somebody has acted, as is true of nearly all sentences
+    visits[variant(START, False), 0] = often[Kind.END]
     counts = np.zeros(lexicon.tokenizer.vocab_size)
-    for number, symbol in enumerate(symbols):  # breadth first: a node is complete before its edges are met
-        flow = visits[:, source[number]] * grammar.weights[:, number]
-        if grammar.ends[number] < 0:
-            visits[:, grammar.target[number]] += flow
-        ids = _words(lexicon, symbol)
-        named = symbol.slot in (Slot.PERSON, Slot.OTHER, Slot.PLACE, Slot.OBJECT, Slot.AGREEING)
-        shares = lexicon.frequencies(len(ids)) if named or symbol.slot == Slot.OPEN else np.full(len(ids), 1 / len(ids))
-        counts[ids] += flow.sum() * shares
+    for number, (source, symbol, child, _) in enumerate(rows):  # breadth first: a node is complete before its edges
+        flow = visits[:, source] * weights[:, number]
+        if child.edges:
+            visits[:, targets[number]] += flow
+        counts[_words(lexicon, symbol)] += flow.sum() * _frequencies(lexicon, symbol)
     unigram: Float64[np.ndarray, " V"] = 0.9 * counts / counts.sum() + 0.1 / len(counts)
     return unigram
+
+
+def _frequencies(lexicon: Lexicon, symbol: Symbol) -> Float64[np.ndarray, " N"]:
+    """How often each of `_words` fills an edge, whatever the brief."""
+    size = len(_words(lexicon, symbol))
+    match symbol.slot:
+        case Slot.PRONOUN:
+            genders = ["mf".index(gender) for _, gender in lexicon.people]
+            return np.bincount(genders, lexicon.frequencies(len(genders)), size)
+        case Slot.FORM_AFTER | Slot.FORM_BEFORE:
+            forms = [number for _, number in lexicon.objects]
+            return np.bincount(forms, lexicon.frequencies(len(forms)), size)
+        case Slot.LITERAL | Slot.COLOUR:
+            return np.full(size, 1 / size)
+        case _:
+            return lexicon.frequencies(size)
 
 
 BEFORE = (*Kind, START, UNPARSED)

@@ -83,14 +83,15 @@ class Lexicon:
             *self.connectives,
             *(word for words in self.classes.values() for word in words),
             *(word for words in self.forms.values() for word in words),
-            *self._literals,
+            *self.literals,
         ]
         marks = [self.stop, self.comma, self.bar]
         pieces = dict.fromkeys(f"{self.blank}{word}" for word in [*words, *marks])
         return LexiconTokenizer((*pieces, *(self.places if self.blank else ())))
 
     @property
-    def _literals(self) -> list[str]:
+    def literals(self) -> list[str]:
+        """The words that templates, noun phrases and relative clauses hold themselves."""
         texts = [text for kind in self.templates for text in self.templates[kind]]
         texts += [*self.noun_phrases, *(relative.text for relative in self.relatives)]
         slots = {"A", "B", "O", "O2", "o", "L", "L2", "C"}

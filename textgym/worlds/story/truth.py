@@ -16,7 +16,7 @@ from textgym.worlds.story.brief import Brief, BriefFormat
 from textgym.worlds.story.events import TYPES, UNPARSED, Kind
 from textgym.worlds.story.grammar import Grammar
 from textgym.worlds.story.lexicon import WORDS_A_SENTENCE, Lexicon
-from textgym.worlds.story.reader import Casting, Reader, Sentences
+from textgym.worlds.story.reader import Reader, Sentences
 from textgym.worlds.story.worlds import PossibleWorlds, Verdict, priors
 
 ENOUGH_CHANGES = 4
@@ -66,7 +66,6 @@ class Truth:
         shape = form.shape
         self._reader = Reader(grammar, lexicon, shape, rows)
         self._worlds = PossibleWorlds(shape, len(lexicon.colours), rows)
-        self._casting = Casting(lexicon)
         self._priors = priors(shape, len(lexicon.colours))
         self._logp, self._tokens = np.zeros(rows), np.zeros(rows, dtype=np.int64)
         self._unparsed, self._said = np.zeros(rows), np.zeros(rows)
@@ -78,7 +77,7 @@ class Truth:
 
     def begin(self, rows: Rows, briefs: Sequence[Brief]) -> None:
         """Empties the stories in these rows, each under its brief."""
-        self._reader.begin(rows, [self._casting.cast(brief) for brief in briefs])
+        self._reader.begin(rows, briefs)
         self._worlds.begin(rows, briefs)
         self._tokens[rows], self._over[rows], self._types[rows] = 0, False, 0
         for column in (self._logp, self._unparsed, self._said, self._contradictory, self._unfaithful):
