@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 .PHONY: demo test check slow clean
 
 demo: $(INSTALLED)
-	$(BIN)/textgym train --task docstrings --pretrain-tokens 1000000 --out runs/demo
+	$(BIN)/textgym train --task story --model story-small --out runs/demo
 
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2

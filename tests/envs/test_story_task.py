@@ -19,7 +19,7 @@ def play(env, ids):
     """The last observation, reward, flags and info of an episode of these tokens; rewards summed."""
     total = 0.0
     for token in ids:
-        observation, reward, terminated, truncated, info = env.step(int(token))
+        _, reward, terminated, _, info = env.step(int(token))
         total += reward
     assert terminated
     return total, info

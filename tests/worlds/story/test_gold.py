@@ -105,7 +105,7 @@ def test_the_clean_stories_of_the_world_are_better_than_those_with_noise(task):
 
 
 def test_gold_needs_a_task_whose_truth_is_known(tiny_corpus):
-    with pytest.raises(ScorerError, match="gold.quality needs a story world.*task='story'"):
+    with pytest.raises(ScorerError, match=r"gold.quality needs a story world.*task='story'"):
         bind_reward("gold.quality", make_task(corpus=tiny_corpus).context)
     with pytest.raises(ScorerError, match="needs world"):
         parse("gold").bind(None)
@@ -120,5 +120,5 @@ def test_a_prompt_that_is_no_brief_is_an_error_and_no_reward(task):
 
 @pytest.mark.parametrize(("preset", "language"), [("huge", "en"), ("small", "fr")])
 def test_an_unknown_preset_or_language_says_which_there_are(preset, language):
-    with pytest.raises(UnknownNameError, match="Known: |Did you mean"):
+    with pytest.raises(UnknownNameError, match=r"Known: |Did you mean"):
         story_task(preset, language, settings=TaskSettings())
