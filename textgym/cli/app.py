@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from textgym import __version__
+from textgym.cli.explain import explain
 from textgym.cli.generate import generate
 from textgym.cli.list import list_names
 from textgym.cli.pretrain import pretrain
@@ -64,6 +65,7 @@ app.command()(generate)
 app.command()(score)
 app.command()(rank)
 app.command()(solve)
+app.command()(explain)
 app.command("list")(list_names)
 
 

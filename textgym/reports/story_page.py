@@ -1,0 +1,83 @@
+"""Explained stories as one self-contained HTML page: no network, no scripts, light and dark, for screens and paper."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib.resources import files
+
+from jinja2 import Environment, StrictUndefined, Template
+
+from textgym.errors import TaskError
+from textgym.reports.labels import Labels, labels
+from textgym.reports.marks import Mark, level, marks
+from textgym.worlds.story.explanation import Explanation, Sentence
+
+
+@dataclass(frozen=True)
+class _Word:
+    blank: str
+    text: str
+    logprob: float
+    level: int
+    fault: str
+
+
+@dataclass(frozen=True)
+class _Row:
+    sentence: Sentence
+    words: tuple[_Word, ...]
+    marks: tuple[Mark, ...]
+    state: str
+
+
+@dataclass(frozen=True)
+class _Story:
+    heading: str
+    explanation: Explanation
+    sentences: tuple[_Row, ...]
+    totals: dict[str, float]
+
+
+def story_page(stories: Sequence[tuple[str, Explanation]]) -> str:
+    """A page about stories of one language, each with its heading; an empty heading for none.
+
+    Whatever a story holds is escaped, and characters that cannot be seen are shown as U+FFFD.
+
+    Raises:
+        TaskError: no story, or stories in several languages.
+    """
+    languages = {explanation.language for _, explanation in stories}
+    if len(languages) != 1:
+        raise TaskError(f"a page is about stories in one language; given: {', '.join(sorted(languages)) or 'no story'}")
+    known = labels(languages.pop())
+    rows = [_Story(heading, one, _rows(one, known), asdict(one.totals)) for heading, one in stories]
+    return _template().render(language=stories[0][1].language, labels=known, stories=rows)
+
+
+def _rows(explanation: Explanation, known: Labels) -> tuple[_Row, ...]:
+    return tuple(_row(sentence, known) for sentence in explanation.sentences)
+
+
+def _row(sentence: Sentence, known: Labels) -> _Row:
+    found = marks(sentence, known)
+    said = {mark.token: mark.text for mark in found}
+    words = []
+    for place, token in enumerate(sentence.tokens):
+        text = token.text.lstrip(" ")
+        blank = " " * (len(token.text) - len(text))
+        words.append(_Word(blank, text, token.logprob, level(token.logprob), said.get(place, "")))
+    state = "wrong" if any(mark.severe for mark in found) else "idle" if found else ""
+    return _Row(sentence, tuple(words), tuple(found), state)
+
+
+@lru_cache(maxsize=1)
+def _template() -> Template:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["shown"] = _shown
+    source = files("textgym.reports").joinpath("story_page.html").read_text("utf-8")
+    return environment.from_string(source)
+
+
+def _shown(text: str) -> str:
+    """Without what has no place in a page: control characters, what turns its direction, halves of characters."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
