@@ -42,6 +42,9 @@ def pretrain(
             rich_help_panel=RUN,
         ),
     ] = None,
+    half: Annotated[
+        bool, typer.Option("--half", help="Save the weights in float16, half the size.", rich_help_panel=RUN)
+    ] = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -62,7 +65,7 @@ def pretrain(
     )
     folder = out or options.default_out(task, corpus or prompts) / "reference"
     speak(quiet)
-    checkpoint, opened = _run(config, folder, cache_dir=cache_dir, threads=threads, quiet=quiet)
+    checkpoint, opened = _run(config, folder, cache_dir=cache_dir, threads=threads, quiet=quiet, half=half)
     texts = _samples(checkpoint, opened, seed)
     if json:
         print_json({**checkpoint.metadata, "model": str(folder), "samples": texts}, indent=2)
@@ -71,7 +74,7 @@ def pretrain(
 
 
 def _run(
-    config: TrainConfig, out: Path, *, cache_dir: str | None, threads: int | None, quiet: bool
+    config: TrainConfig, out: Path, *, cache_dir: str | None, threads: int | None, quiet: bool, half: bool
 ) -> "tuple[Checkpoint, Task]":
     from textgym.cli.progress import bars
     from textgym.cli.torch import prepare_torch
@@ -82,7 +85,7 @@ def _run(
         opened = open_task(config, cache_dir)
         out.mkdir(parents=True, exist_ok=True)  # now, rather than when all is trained and cannot be saved
         with bars(quiet) as tell:
-            return pretrained_model(config, opened, out, tell), opened
+            return pretrained_model(config, opened, out, tell, half=half), opened
     except KeyboardInterrupt:
         where = f"the model as far as it came is in {out}" if (out / "config.json").exists() else "nothing was saved"
         print(f"interrupted: {where}", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.rule import Rule
@@ -10,6 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from textgym.cli.terminal import visible
+
+if TYPE_CHECKING:
+    from textgym.worlds.story.world import StoryWorld
 
 LABELS = {
     "kl": ("KL to the reference", "nats per text"),
@@ -89,6 +92,30 @@ def samples(rows: Sequence[tuple[str, str, str]], width: int) -> RenderableType:
         table.add_row(Text("before", style="dim"), Text("after", style="dim"))
         table.add_row(_text(before), _text(after))
         parts += [Rule(style="dim"), Text(f"prompt    {visible(prompt)}", style="bold", overflow="fold"), table]
+    return Group(*parts)
+
+
+def stories(world: "StoryWorld", rows: Sequence[tuple[str, str, str]], width: int) -> RenderableType:
+    """Stories one below the other, with marks under what is wrong in them.
+
+    Args:
+        world: knows the truth of them.
+        rows: (brief, story before, story after).
+        width: of the terminal, in cells.
+    """
+    from textgym.cli.story_view import marked
+    from textgym.worlds.story.explain import explain
+
+    parts: list[RenderableType] = []
+    for prompt, before, after in rows:
+        table = Table.grid(padding=(0, 2), pad_edge=False)
+        table.add_column(no_wrap=True, style="dim")
+        table.add_column()
+        table.add_row("prompt", Text(visible(prompt), style="bold", overflow="fold"))
+        for label, story in (("before", before), ("after", after)):
+            shown = marked(explain(world, prompt, story), max(width - 8, 20)) if story.strip() else _text(story)
+            table.add_row(label, shown)
+        parts += [Rule(style="dim"), table]
     return Group(*parts)
 
 

@@ -16,7 +16,7 @@ from textgym.runs.record import RUN_FILE, resumed_config
 if TYPE_CHECKING:
     from textgym.runs.train import TrainResult
 
-SHOWN_SAMPLES = 5
+SHOWN_SAMPLES, SHOWN_STORIES = 5, 3
 
 
 def train(
@@ -199,22 +199,26 @@ def _run(
 
 
 def _show(result: "TrainResult", out: Path, *, quiet: bool) -> None:
-    from textgym.cli.tables import figures, print_facts, samples, saved
+    from textgym.cli.tables import figures, print_facts, samples, saved, stories
+    from textgym.worlds.story.world import StoryWorld
 
     console, summary = stdout(), result.summary
+    world: Any = getattr(result.task, "world", None)
+    told = isinstance(world, StoryWorld)
     console.print()
     console.print(figures(summary))
     console.print()
     if not quiet:
-        shown = range(min(SHOWN_SAMPLES, len(result.before.prompts)))
+        shown = range(min(SHOWN_STORIES if told else SHOWN_SAMPLES, len(result.before.prompts)))
         texts = [(result.before.prompts[i], result.before.completions[i], result.after.completions[i]) for i in shown]
-        console.print(samples(texts, console.width))
+        console.print(stories(world, texts, console.width) if told else samples(texts, console.width))
         console.print()
     facts = [("speed", _speed(summary)), ("saved", saved(out))]
     if "verdict" in summary:
         facts.insert(0, ("verdict", f"{summary['verdict']['name']}: {summary['verdict']['text']}"))
     if not quiet:
-        facts.append(("next", f'textgym generate --model {out / "model"} --prompt "..."'))
+        again = f'textgym generate --model {out / "model"} --prompt "..."'
+        facts.append(("next", f"{again} · textgym explain --task {result.task.name}" if told else again))
     print_facts(console, facts)
 
 

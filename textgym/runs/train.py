@@ -47,11 +47,13 @@ class TrainResult:
         summary: what `summary.json` holds.
         before: completions of the starting model.
         after: completions of the trained model, of the same prompts with the same seed.
+        task: what was trained on.
     """
 
     summary: dict[str, Any]
     before: Evaluation
     after: Evaluation
+    task: Task
 
 
 def train(
@@ -115,7 +117,7 @@ def train(
     summary["seconds"] = {"agent": seconds, "total": time.perf_counter() - begun}
     summary["tokens_per_second"] = agent.num_timesteps / seconds
     _save(out, summary, before, after)
-    return TrainResult(summary, before, after)
+    return TrainResult(summary, before, after, task)
 
 
 def agent_builder(name: str) -> Callable[..., OnPolicyAlgorithm]:
@@ -179,8 +181,13 @@ def starting_model(
     return load_checkpoint(folder)
 
 
-def pretrained_model(config: TrainConfig, task: Task, folder: Path, progress: Progress | None) -> Checkpoint:
-    """Fits a new model of `config.model_size` by maximum likelihood and saves it, also when it is interrupted."""
+def pretrained_model(
+    config: TrainConfig, task: Task, folder: Path, progress: Progress | None, *, half: bool = False
+) -> Checkpoint:
+    """Fits a new model of `config.model_size` by maximum likelihood and saves it, also when it is interrupted.
+
+    `half` saves its weights as float16.
+    """
     tokenizer = task.tokenizer
     banned = (tokenizer.unk_id, tokenizer.sep_id)
     model = new_model(
@@ -202,10 +209,10 @@ def pretrained_model(config: TrainConfig, task: Task, folder: Path, progress: Pr
             device=config.device,
         )
     except KeyboardInterrupt:
-        save_checkpoint(folder, model, tokenizer, {**metadata, "interrupted": True})
+        save_checkpoint(folder, model, tokenizer, {**metadata, "interrupted": True}, half=half)
         raise
     metadata |= {"perplexity": report.perplexity, "tokens": report.tokens, "seconds": report.seconds}
-    save_checkpoint(folder, model, tokenizer, metadata)
+    save_checkpoint(folder, model, tokenizer, metadata, half=half)
     return load_checkpoint(folder)
 
 
