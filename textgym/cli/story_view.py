@@ -106,9 +106,10 @@ def _details(sentence: Sentence, known: Labels) -> Table:
         table.add_row(known.kinds[sentence.kind], "")
     for fault in sentence.faults:
         table.add_row(known.wrong, Text(visible(fault.text)))
-    if sentence.beliefs:
-        told = [f"{belief.fact} {belief.before:.2f} → {belief.after:.2f}" for belief in sentence.beliefs]
-        table.add_row(known.new, Text(" · ".join(told), style="dim"))
+    for label, more in ((known.new, True), (known.misled, False)):
+        told = [f"{b.fact} {b.before:.2f} → {b.after:.2f}" for b in sentence.beliefs if (b.after > b.before) is more]
+        if told:
+            table.add_row(label, Text(" · ".join(told), style="dim"))
     for change in sentence.changes:
         table.add_row(known.changed, Text(f"{change.what}: {change.before} → {change.after}", style="dim"))
     least = min(sentence.tokens, key=lambda token: token.logprob)

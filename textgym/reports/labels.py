@@ -18,7 +18,8 @@ class Labels:
         fluency: of log P.
         per_token: its unit.
         lowest: mean log P, the least likely word, its log P, with {}.
-        new: of beliefs that a sentence changed.
+        new: of facts that a sentence made a reader believe more.
+        misled: of facts that it made a reader believe less.
         changed: of what changed in the world.
         wrong: of faults.
         means: between a pronoun and a name.
@@ -51,6 +52,7 @@ class Labels:
     per_token: str
     lowest: str
     new: str
+    misled: str
     changed: str
     wrong: str
     means: str
@@ -84,6 +86,7 @@ ENGLISH = Labels(
     per_token="nats a token",
     lowest="{:.2f} nats a token, least likely: {} {:.2f}",
     new="new",
+    misled="misled",
     changed="changed",
     wrong="wrong",
     means=" is ",
@@ -148,6 +151,7 @@ CHINESE = Labels(
     per_token="奈特每词",
     lowest="{:.2f} 奈特每词，最少见：{} {:.2f}",
     new="新知",
+    misled="误导",
     changed="变化",
     wrong="错误",
     means="即",

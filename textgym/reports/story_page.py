@@ -1,7 +1,7 @@
 """Explained stories as one self-contained HTML page: no network, no scripts, light and dark, for screens and paper."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 
@@ -20,6 +20,11 @@ class _Word:
     logprob: float
     level: int
     fault: str
+
+    @property
+    def says(self) -> bool:
+        """Whether it is more than a mark."""
+        return any(character.isalnum() for character in self.text)
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,9 @@ def _row(sentence: Sentence, known: Labels) -> _Row:
     words = []
     for place, token in enumerate(sentence.tokens):
         text = token.text.lstrip(" ")
-        blank = " " * (len(token.text) - len(text))
-        words.append(_Word(blank, text, token.logprob, level(token.logprob), said.get(place, "")))
+        blank = " " if len(text) < len(token.text) else ""
+        word = _Word(blank, text, token.logprob, level(token.logprob), said.get(place, ""))
+        words.append(word if word.says else replace(word, blank="\u00a0" * len(blank)))  # no line begins with a mark
     state = "wrong" if any(mark.severe for mark in found) else "idle" if found else ""
     return _Row(sentence, tuple(words), tuple(found), state)
 
@@ -73,9 +79,13 @@ def _row(sentence: Sentence, known: Labels) -> _Row:
 @lru_cache(maxsize=1)
 def _template() -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["shown"] = _shown
+    environment.filters |= {"shown": _shown, "number": _number}
     source = files("textgym.reports").joinpath("story_page.html").read_text("utf-8")
     return environment.from_string(source)
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}" if abs(value) >= 0.005 else "0.00"  # not -0.00
 
 
 def _shown(text: str) -> str:
