@@ -56,7 +56,7 @@ def test_the_law_is_that_of_a_simulation():
     assert (np.abs(counts - found.probabilities) < 5 * spread + 1e-9).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(world=st.sampled_from(WORLDS), n=st.integers(1, 5000))
 def test_more_texts_are_never_worse_and_never_nearer(world, n):
     solution = solve(textgym.micro(world, vocab_size=3, horizon=4))

@@ -32,8 +32,7 @@ worlds = pytest.mark.parametrize("world", WORLDS)
 
 
 @worlds
-@pytest.mark.parametrize("delivery", DELIVERIES)
-@pytest.mark.parametrize("gamma", [1.0, 0.8])
+@pytest.mark.parametrize(("delivery", "gamma"), [("terminal", 1.0), ("per_token", 0.8), ("shaped", 0.8)])
 def test_values_are_those_of_every_text_played_in_the_environment(world, delivery, gamma):
     env = micro_env(world, delivery=delivery, gamma=gamma)
     texts = texts_of(env)
@@ -64,8 +63,7 @@ def test_v_and_q_at_every_prefix_are_the_best_that_can_still_be_earned(world):
 
 
 @worlds
-@pytest.mark.parametrize("reference", ["uniform", "bigram"])
-@pytest.mark.parametrize("beta", [0.1, 1.0, 7.0])
+@pytest.mark.parametrize(("reference", "beta"), [("uniform", 0.1), ("bigram", 1.0), ("bigram", 7.0)])
 def test_the_soft_solution_is_the_tilted_distribution_over_all_texts(world, reference, beta):
     """V = beta log E_ref exp(R / beta), p*(text) = p_ref(text) exp((R - V) / beta), KL = (E R - V) / beta."""
     env = micro_env(world)
@@ -97,7 +95,7 @@ def test_value_iteration_and_backward_induction_reach_the_same_values(world, set
         assert one.soft_value == other.soft_value
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     world=st.sampled_from(WORLDS),
     delivery=st.sampled_from(DELIVERIES),
@@ -119,8 +117,8 @@ def test_the_oracles_rewards_are_what_the_environment_pays(world, delivery, gamm
 
 
 @worlds
-@pytest.mark.parametrize("delivery", DELIVERIES)
-def test_the_greedy_policy_played_in_gym_make_earns_v(world, delivery):
+def test_the_greedy_policy_played_in_gym_make_earns_v(world):
+    delivery = DELIVERIES[WORLDS.index(world) % 3]
     env = gym.make("TextGenMicro-v0", world=world, delivery=delivery)
     solution = solve(env)
     env.reset()
@@ -146,7 +144,7 @@ def test_at_gamma_one_every_delivery_has_the_same_values_and_policies(world):
 
 @worlds
 def test_the_threshold_of_the_environment_is_the_oracles(world):
-    for vocab_size, horizon in ((3, 5), (5, 4), (8, 6)):
+    for vocab_size, horizon in ((3, 5), (8, 6)):
         env = gym.make("TextGenMicro-v0", world=world, vocab_size=vocab_size, horizon=horizon)
         solution = solve(env)
         due = solution.uniform_value + 0.99 * (solution.value - solution.uniform_value)
@@ -157,9 +155,11 @@ def test_the_threshold_of_the_environment_is_the_oracles(world):
 
 
 @worlds
-@pytest.mark.parametrize("reference", ["uniform", "bigram"])
-@pytest.mark.parametrize(("gamma", "delivery"), [(1.0, "terminal"), (1.0, "shaped"), (0.6, "per_token")])
-def test_the_states_of_the_machine_have_the_values_of_the_prefixes(world, reference, gamma, delivery):
+@pytest.mark.parametrize(
+    ("gamma", "delivery", "reference"),
+    [(1.0, "terminal", "bigram"), (1.0, "shaped", "uniform"), (0.6, "per_token", "bigram")],
+)
+def test_the_states_of_the_machine_have_the_values_of_the_prefixes(world, gamma, delivery, reference):
     task = textgym.micro(world, vocab_size=5, horizon=5)
     given = {"gamma": gamma, "beta": 0.3, "reference": reference, "delivery": delivery}
     whole, merged = solve(task, **given), solve(task, **given, merge=True)

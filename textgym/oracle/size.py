@@ -7,7 +7,7 @@ from textgym.errors import TaskError
 from textgym.oracle.merging import Merger
 
 LIMIT = 2_000_000
-"""The most prefixes and texts that are enumerated unless another limit is given: about half a minute, 2 GB."""
+"""The most prefixes and texts that are enumerated unless another limit is given: some seconds, half a gigabyte."""
 
 
 class Size(NamedTuple):
