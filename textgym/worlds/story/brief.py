@@ -101,20 +101,20 @@ class BriefFormat:
 
     def draw(self, rng: np.random.Generator) -> Brief:
         """A brief: words by their frequencies, every situation as likely."""
-        shape, lexicon = self.shape, self.lexicon
-
-        def some(count: int, of: int) -> Int64[np.ndarray, " N"]:
-            clocks = rng.standard_exponential(of) / lexicon.frequencies(of)  # who rings first: as one by one, but fast
-            return np.argsort(clocks)[:count]
-
+        shape = self.shape
         return Brief(
-            people=self._mixed(some(shape.people, len(self._people)), rng),
-            places=some(shape.places, len(self._places)),
-            objects=some(shape.objects, len(self._objects)),
+            people=self._mixed(self._some(shape.people, len(self._people), rng), rng),
+            places=self._some(shape.places, len(self._places), rng),
+            objects=self._some(shape.objects, len(self._objects), rng),
             colours=rng.integers(len(self._colours), size=shape.objects),
             at=rng.integers(shape.places, size=shape.people),
             where=rng.integers(shape.whereabouts, size=shape.objects),
         )
+
+    def _some(self, count: int, of: int, rng: np.random.Generator) -> Int64[np.ndarray, " N"]:
+        clocks = rng.standard_exponential(of) / self.lexicon.frequencies(of)  # who rings first: as one by one, but fast
+        some: Int64[np.ndarray, " N"] = np.argsort(clocks)[:count]
+        return some
 
     def _mixed(self, people: Int64[np.ndarray, " P"], rng: np.random.Generator) -> Int64[np.ndarray, " P"]:
         """A man and a woman at least, so that pronouns say something."""
@@ -142,8 +142,9 @@ class BriefFormat:
 
         Raises:
             TaskError: they are none; the message says which word is wrong, and why.
+            TokenizerError: ids outside the vocabulary.
         """
-        return _Reading(self, ids).brief()
+        return _Reading(self, self.lexicon.tokenizer.checked(ids)).brief()
 
     @cached_property
     def roles(self) -> dict[str, dict[int, int]]:
@@ -168,7 +169,7 @@ class _Reading:
     """One brief, word by word."""
 
     def __init__(self, form: BriefFormat, ids: TokenIds) -> None:
-        self._form, self._ids, self._at = form, np.asarray(ids).tolist(), 0
+        self._form, self._ids, self._at = form, ids.tolist(), 0
 
     def brief(self) -> Brief:
         shape = self._form.shape
@@ -189,14 +190,15 @@ class _Reading:
             where.append(self._one_of(places, people))
         self._distinct("object", objects)
         if self._at < len(self._ids):
-            raise self._error(f"{self._shown(self._at)} stands after its end")
+            raise self._error(f"{self._shown(self._at)} stands behind its last fact, its token {self._at}")
         rows = (people, places, objects, colours, at, where)
         return Brief(*(np.array(row, dtype=np.int64) for row in rows))
 
     def _word(self, *roles: str) -> int:
         table = {i: n for role in roles for i, n in self._form.roles[role].items()}
         if self._at >= len(self._ids) or self._ids[self._at] not in table:
-            raise self._error(f"a {' or a '.join(roles)} is expected in place of {self._shown(self._at)}")
+            wanted = " or ".join(f"{_ARTICLES[role]} {role}" for role in roles)
+            raise self._error(f"{wanted} is expected {self._instead}. {self._some(list(table))}")
         self._at += 1
         return table[self._ids[self._at - 1]]
 
@@ -204,30 +206,48 @@ class _Reading:
         """The next word as a place of this brief, or a person of it."""
         here = self._ids[self._at] if self._at < len(self._ids) else -1
         if people and here in self._form.roles["person"]:
-            known, number, shift = people, self._word("person"), len(places)
+            role, known, number, shift = "person", people, self._word("person"), len(places)
         else:
-            known, number, shift = places, self._word("place", *["person"] * bool(people)), 0
+            role, known, number, shift = "place", places, self._word("place", *["person"] * bool(people)), 0
         if number not in known:
-            raise self._error(f"{self._shown(self._at - 1)} is not among those that it names")
+            words = [i for i, n in self._form.roles[role].items() if n in known]
+            raise self._error(f"{self._shown(self._at - 1)} is not among those that it names. {self._some(words)}")
         return known.index(number) + shift
 
     def _mark(self, mark: str) -> None:
         if self._at >= len(self._ids) or self._ids[self._at] != self._form.marks[mark]:
-            raise self._error(f"{mark!r} is expected in place of {self._shown(self._at)}")
+            raise self._error(f"{mark!r} is expected {self._instead}")
         self._at += 1
 
     def _distinct(self, role: str, numbers: list[int]) -> list[int]:
         if len(set(numbers)) < len(numbers):
-            raise self._error(f"it names a {role} twice, and so contradicts itself or says too little")
+            raise self._error(f"it names {_ARTICLES[role]} {role} twice, and so contradicts itself or says too little")
         return numbers
 
+    @property
+    def _instead(self) -> str:
+        if self._at >= len(self._ids):
+            return "in place of its end" if self._ids else "and it is empty"
+        return f"in place of {self._shown(self._at)}, its token {self._at + 1}"
+
+    def _some(self, ids: list[int]) -> str:
+        """What is allowed, a dozen words at most."""
+        words = list(dict.fromkeys(self._form.lexicon.tokenizer.piece(i).strip() for i in ids))
+        return f"Known: {', '.join(words[:12])}{', ...' if len(words) > 12 else ''}"
+
     def _shown(self, at: int) -> str:
-        if at >= len(self._ids):
-            return "its end"
-        return repr(self._form.lexicon.tokenizer.token(self._ids[at]).replace("␣", ""))
+        token = self._ids[at]
+        if token == self._form.lexicon.tokenizer.unk_id:
+            return "a word that this world does not know"
+        return repr(self._form.lexicon.tokenizer.piece(token).strip() or self._form.lexicon.tokenizer.token(token))
 
     def _error(self, why: str) -> TaskError:
-        form = self._form
-        example = form.lexicon.tokenizer.decode(form.encode(form.draw(np.random.default_rng(0))))
-        text = form.lexicon.tokenizer.decode(np.array(self._ids, dtype=np.int32))
-        return TaskError(f"no brief of the story world {form.lexicon.name}: {why}\n    {text}\nA brief: {example}")
+        form, tokenizer = self._form, self._form.lexicon.tokenizer
+        example = tokenizer.decode(form.encode(form.draw(np.random.default_rng(0))))
+        text = "".join(tokenizer.piece(i) or f"{form.lexicon.blank}{tokenizer.token(i)}" for i in self._ids)
+        return TaskError(
+            f"no brief of the story world {form.lexicon.name}: {why}\n    {text.strip()}\nA brief: {example}"
+        )
+
+
+_ARTICLES = {"place": "a", "person": "a", "object": "an", "colour": "a"}

@@ -26,13 +26,14 @@ _ABOUT_NOBODY = (Kind.FILLER, Kind.END)
 
 
 class Told(NamedTuple):
-    """What a sentence is to say: a kind and numbers within the brief, -1 for none."""
+    """What a sentence is to say: a kind and numbers within the brief (colours: of the lexicon), -1 for none."""
 
     kind: Kind
     subject: int = -1
     other: int = -1
     object: int = -1
     place: int = -1
+    colour: int = -1
 
 
 class _Dice:
@@ -83,11 +84,16 @@ class StoryGenerator:
 
     def story(self, brief: Brief, rng: np.random.Generator) -> TokenIds:
         """A story about a brief, EOS included, (T,)."""
+        return self.story_and_events(brief, rng)[0]
+
+    def story_and_events(self, brief: Brief, rng: np.random.Generator) -> tuple[TokenIds, list[list[Told]]]:
+        """A story, and what each of its sentences is meant to say: colours and relative clauses first, then itself."""
         dice = _Dice(rng)
         while True:
-            ids = self._draft(_Scene(brief, len(self._lexicon.colours)), dice)
+            scene = _Scene(brief)
+            ids = self._draft(scene, dice)
             if len(ids) <= self._max_tokens:
-                return np.array(ids, dtype=np.int32)
+                return np.array(ids, dtype=np.int32), scene.log
 
     def _draft(self, scene: "_Scene", dice: _Dice) -> list[int]:
         ids: list[int] = []
@@ -96,6 +102,7 @@ class StoryGenerator:
         while before != Kind.END and len(ids) <= self._max_tokens:
             if last and dice.happens(self._repetition):
                 ids += last
+                scene.log.append(scene.log[-1])
                 continue
             told = self._choose(scene, before, dice)
             last = self._words.write(told, scene, dice, self._noise)
@@ -121,8 +128,8 @@ class StoryGenerator:
 class _Scene:
     """The world as a story goes, and what a reader knows of it."""
 
-    def __init__(self, brief: Brief, colours: int) -> None:
-        self.brief, self.colours = brief, colours
+    def __init__(self, brief: Brief) -> None:
+        self.brief = brief
         self.at, self.where = brief.at.tolist(), brief.where.tolist()
         self.people, self.places, self.objects = range(len(self.at)), range(len(brief.places)), range(len(self.where))
         self.met = [False] * len(self.at)  # a reader knows where they are
@@ -130,6 +137,7 @@ class _Scene:
         self.seen = [False] * len(self.where)  # a reader knows their colour
         self.actor, self.changes = -1, 0
         self.last = Told(Kind.FILLER)
+        self.log: list[list[Told]] = []  # what each sentence says
 
     def options(self, kind: Kind) -> list[Told]:
         """All that is true, new, possible, and does not undo what was just done."""
@@ -185,6 +193,8 @@ class _Scene:
         """Takes effect, whether it was possible or not, and is known."""
         p, q, o, first = told.subject, told.other, told.object, len(self.places)
         before = (*self.at, *self.where)
+        if told.kind not in (Kind.COLOUR, *_ABOUT_NOBODY):  # a colour was noted as its word was written
+            self.log[-1].append(told)
         match told.kind:
             case Kind.IS_IN:
                 self.met[p] = True
@@ -238,7 +248,8 @@ class _Words:
 
     def write(self, told: Told, scene: _Scene, dice: _Dice, noise: float) -> list[int]:
         """A sentence with its full stop; it takes effect in the scene."""
-        ids = []
+        ids: list[int] = []
+        scene.log.append([])
         if told.kind not in _ABOUT_NOBODY and dice.happens(CONNECTIVE):
             ids.append(self._any("connective", dice))
         templates = self._templates[told.kind]
@@ -294,9 +305,11 @@ class _Words:
     def _colour(self, told: Told, scene: _Scene, dice: _Dice, noise: float) -> int:
         """An object's colour, or, as noise, any."""
         scene.seen[told.object] = True
+        colour = int(scene.brief.colours[told.object])
         if dice.happens(noise):
-            return int(self._colours[dice.one_of(self._colours)])
-        return int(self._colours[int(scene.brief.colours[told.object])])
+            colour = dice.one_of(self._colours)
+        scene.log[-1].append(Told(Kind.COLOUR, object=told.object, colour=colour))
+        return int(self._colours[colour])
 
     def _any(self, name: str, dice: _Dice) -> int:
         ids, cumulative = self._open[name]

@@ -101,13 +101,17 @@ class StoryWorld:
         return Truth(self.lexicon, self.grammar, self.briefs, rows)
 
     def read(self, briefs: Sequence[Brief], stories: Sequence[TokenIds]) -> Truth:
-        """The truth about whole stories, a row each."""
+        """The truth about whole stories, a row each.
+
+        Raises:
+            TokenizerError: ids outside the vocabulary.
+        """
         truth = self.truth(len(stories))
         truth.begin(np.arange(len(stories)), briefs)
         lengths = np.array([len(ids) for ids in stories], dtype=np.int64)
         tokens = np.zeros((len(stories), int(lengths.max(initial=0))), dtype=np.int64)
         for row, ids in zip(tokens, stories, strict=True):
-            row[: len(ids)] = ids
+            row[: len(ids)] = self.lexicon.tokenizer.checked(ids)
         for step in range(tokens.shape[1]):
             live = np.flatnonzero(lengths > step)
             truth.advance(live, tokens[live, step])
