@@ -54,7 +54,9 @@ def table(found: list[dict[str, Any]]) -> str:
         cells = [row["name"]]
         for fact, (_, sign, digits) in COLUMNS.items():
             mean, low, high = (1 - end if sign < 0 else end for end in row["measured"][fact])
-            cells.append(f"{mean:.{digits}f}" + (f" [{low:.{digits}f}, {high:.{digits}f}]" if fact == "quality" else ""))
+            cells.append(
+                f"{mean:.{digits}f}" + (f" [{low:.{digits}f}, {high:.{digits}f}]" if fact == "quality" else "")
+            )
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -84,7 +84,7 @@ def rows(plan: Plan) -> Iterator[dict[str, Any]]:
 
 
 def sampled(plan: Plan, task: Task, n: int, sampling: Sampling | None) -> Pool:
-    """n completions of each of the first held-out briefs."""
+    """Completions of the first held-out briefs, n of each."""
     model = load_checkpoint(plan.model).model
     prompts, tokenizer = task.heldout, task.tokenizer
     places = np.repeat(np.arange(plan.prompts), n).tolist()
