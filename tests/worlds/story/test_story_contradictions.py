@@ -1,4 +1,4 @@
-"""Contradictions made by hand: each kind is found in the sentence that makes it, and falsehood is told apart from it."""
+"""Contradictions made by hand: each kind is found in the sentence that makes it; a falsehood is not always one."""
 
 import numpy as np
 import pytest
@@ -25,10 +25,10 @@ BY_KIND = {
     "giving to somebody elsewhere": "sam was in the kitchen . ann was in the barn . sam gave the knife to ann .",
     "meeting somebody elsewhere": "sam was in the kitchen . ann was in the barn . sam met ann .",
     "what follows from a meeting": "sam met ann . sam was in the kitchen . ann was in the barn .",
-    "what follows from two takings": "sam took the cup . the coin lay in the barn . sam took the coin . he dropped the coin . "
-    "he dropped the cup . the cup lay in the mill .",
-    "what was carried along": "sam was in the kitchen . sam had the knife . he went to the barn . he dropped the knife . "
-    "the knife lay in the kitchen .",
+    "what follows from two takings": "sam took the cup . the coin lay in the barn . sam took the coin . he dropped the "
+    "coin . he dropped the cup . the cup lay in the mill .",
+    "what was carried along": "sam was in the kitchen . sam had the knife . he went to the barn . he dropped the "
+    "knife . the knife lay in the kitchen .",
     "somebody else lies by the way": "sam was in the kitchen . sam gave the knife to ann . ann was in the mill .",
     # in Chinese
     "人在别处": "小明在厨房里。小红在谷仓里。小明在磨坊里。",
@@ -57,8 +57,8 @@ def test_it_is_found_in_the_last_sentence_and_not_before(text, tell):
 def test_a_false_story_may_be_consistent(tell):
     """Every sentence is false under the brief, and none contradicts another."""
     truth, verdicts = tell(
-        "sam was in the attic . ann was in the mill . the knife was red . the knife lay in the attic . he took the knife . "
-        "ann had the cup . the coin lay in the attic ."
+        "sam was in the attic . ann was in the mill . the knife was red . the knife lay in the attic . he took the "
+        "knife . ann had the cup . the coin lay in the attic ."
     )
     assert not any(flags(verdicts, "contradicts"))
     assert flags(verdicts, "unfaithful") == [True] * 4 + [False] + [True] * 2, "in truth sam had the knife ... "

@@ -13,7 +13,7 @@ def books(truth, rows):
 
 
 def written(world, count, seed):
-    """Briefs with stories, half of them damaged: words exchanged, full stops lost, cut off, or going on after the end."""
+    """Briefs with stories, half of them damaged: words exchanged, full stops lost, cut off, or going on after it."""
     rng = np.random.default_rng(seed)
     briefs = [world.briefs.draw(rng) for _ in range(count)]
     stories = [world.generator(noise=0.2, repetition=0.1).story(brief, rng) for brief in briefs]
