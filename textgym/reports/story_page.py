@@ -69,7 +69,7 @@ def _row(sentence: Sentence, known: Labels) -> _Row:
     words = []
     for place, token in enumerate(sentence.tokens):
         text = token.text.lstrip(" ")
-        blank = " " if len(text) < len(token.text) else ""
+        blank = " " if place and len(text) < len(token.text) else ""
         word = _Word(blank, text, token.logprob, level(token.logprob), said.get(place, ""))
         words.append(word if word.says else replace(word, blank="\u00a0" * len(blank)))  # no line begins with a mark
     state = "wrong" if any(mark.severe for mark in found) else "idle" if found else ""
