@@ -20,12 +20,25 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from textgym.worlds.story.brief import Brief, Shape
-from textgym.worlds.story.events import Kind
+from textgym.worlds.story.events import TYPES, Kind
 
 Rows = Int64[np.ndarray, " N"]
 Flags = Bool[np.ndarray, " N"]
 
 _COUNT = np.int16
+
+
+def _among(*kinds: Kind) -> Bool[np.ndarray, " K"]:
+    return np.isin(np.arange(TYPES), kinds)
+
+
+# By kind: it needs an object that lies somewhere; one that its subject holds; two places that are the same; it is about
+# another person's place; it moves an object.
+_LIES = _among(Kind.OBJECT_AT, Kind.TAKE)
+_HELD = _among(Kind.HAS, Kind.DROP, Kind.GIVE)
+_TOGETHER = _among(Kind.IS_IN, Kind.GIVE, Kind.MEET)
+_WITH_OTHER = _among(Kind.GIVE, Kind.MEET)
+_MOVES = _among(Kind.TAKE, Kind.DROP, Kind.GIVE)
 
 
 @dataclass(frozen=True)
@@ -154,13 +167,13 @@ class PossibleWorlds:
         kinds, subject, other, things, place = events[:, :5].T
         unmoved = self._objects[rows, things] == self._unmoved
         code = np.where(unmoved | (things < 0), 0, self._objects[rows, things])
-        lies = np.isin(kinds, (Kind.OBJECT_AT, Kind.TAKE))
-        held = np.isin(kinds, (Kind.HAS, Kind.DROP, Kind.GIVE))
+        lies = _LIES[kinds]
+        held = _HELD[kinds]
         spot = np.where(kinds == Kind.OBJECT_AT, place, here)  # where the object has to lie
-        target = np.where(np.isin(kinds, (Kind.GIVE, Kind.MEET)), self._persons[rows, other], place)
+        target = np.where(_WITH_OTHER[kinds], self._persons[rows, other], place)
         together = self._same[here, np.maximum(target, 0)]
         fits = np.ones((len(rows), self._size), dtype=bool)
-        meets = np.isin(kinds, (Kind.IS_IN, Kind.GIVE, Kind.MEET))
+        meets = _TOGETHER[kinds]
         fits[meets] = together[meets]
         going = kinds == Kind.GO
         fits[going] = ~together[going]
@@ -192,7 +205,7 @@ class PossibleWorlds:
         true_here = self._place[here, self._true_x[rows]]
         moved = going & (true_here != place)
         self._persons[rows[going], subject[going]] = place[going]
-        changed = np.isin(kinds, (Kind.TAKE, Kind.DROP, Kind.GIVE))
+        changed = _MOVES[kinds]
         new = np.select([kinds == Kind.TAKE, kinds == Kind.DROP], [self._held + subject, here], self._held + other)
         moved |= changed & (
             self._in_truth(rows, things, self._objects[rows, things]) != self._in_truth(rows, things, new)
