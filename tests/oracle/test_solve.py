@@ -339,6 +339,11 @@ def test_above_the_limit_the_count_comes_before_the_enumeration(monkeypatch):
         solve(micro_env("bigram", 20, 12, constraint={"banned": ["b"]}))
 
 
+def test_a_task_of_ordinary_size_is_refused_with_a_number_that_can_be_read(sums):
+    with pytest.raises(TaskError, match=r"has 1\.79e\+57 states and 1\.43e\+58 texts \(2 prompts, 9 actions, h"):
+        solve(dataclasses.replace(sums, max_new_tokens=64), reward="length")
+
+
 def test_at_the_limit_the_count_is_exact():
     assert solve(textgym.micro("bigram", vocab_size=3, horizon=4), limit=46).states == 15
 

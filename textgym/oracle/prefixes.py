@@ -141,8 +141,8 @@ def enumerate_prefixes(episodes: Episodes, *, limit: int = LIMIT, merger: Merger
         TaskError: there would be more; the message says how many, and what to change.
         ScoringFailure: the reward fails on some text.
     """
+    require_small(episodes, limit, merger)
     openings = Openings.of(episodes)
-    require_small(episodes, len(openings), limit, merger)
     level = _first(episodes, openings, merger)
     levels: list[_Level] = []
     parts: list[_Expanded] = []
