@@ -14,6 +14,10 @@ from textgym.worlds.story.world import story_world
 
 WORLDS = {f"{language}-{preset}": (preset, language) for language in ("en", "zh") for preset in ("small", "base")}
 
+BRIEF = "kitchen barn mill attic | sam kitchen , ann barn , blue knife sam , red cup mill , grey coin barn"
+BRIEF_ZH = "厨房谷仓磨坊阁楼｜小明厨房，小红谷仓，蓝色小刀小明，红色杯子磨坊，灰色铜钱谷仓"
+"""What stories told by hand are about."""
+
 
 def world_named(name):
     """The world of "en-small" and so on."""

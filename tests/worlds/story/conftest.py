@@ -2,10 +2,7 @@
 
 import numpy as np
 import pytest
-from brute_force import WORLDS, world_named
-
-BRIEF = "kitchen barn mill attic | sam kitchen , ann barn , blue knife sam , red cup mill , grey coin barn"
-BRIEF_ZH = "厨房谷仓磨坊阁楼｜小明厨房，小红谷仓，蓝色小刀小明，红色杯子磨坊，灰色铜钱谷仓"
+from brute_force import BRIEF, BRIEF_ZH, WORLDS, world_named
 
 
 @pytest.fixture(params=WORLDS)

@@ -47,6 +47,7 @@ class Tricks:
             "the brief with full stops before a story": stopped + joined,
             "the brief behind a story": joined + copy,
             "one sentence ten times": told[0] * 10,
+            "the first sentence six times and then the others": told[0] * 5 + joined,
             "every sentence twice": [i for sentence in told for i in sentence * 2],
             "a story twice": joined[: -len(self.end)] * 2 + self.end,
             "filler": self.filler * 10,

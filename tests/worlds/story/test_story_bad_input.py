@@ -1,9 +1,10 @@
 """Briefs that are none are clear errors; every story whatever has a truth."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from brute_force import world_named
-from conftest import BRIEF, BRIEF_ZH
+from brute_force import BRIEF, BRIEF_ZH, PLAIN, world_named
 
 from textgym.errors import TaskError, TokenizerError
 from textgym.worlds.story.events import TYPES, Kind
@@ -202,10 +203,6 @@ def test_a_long_run_that_is_no_sentence_counts_for_its_length():
     ],
 )
 def test_a_lexicon_in_which_a_word_is_two_things_is_refused(change, message):
-    from dataclasses import replace
-
-    from brute_force import PLAIN
-
     change = {name: {**PLAIN.templates, **value} if name == "templates" else value for name, value in change.items()}
     with pytest.raises(ValueError, match=message):
         compile_grammar(replace(PLAIN, **change))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import BRIEF
+from brute_force import BRIEF, world_named
 
 # sam kitchen , ann barn , blue knife sam , red cup mill , grey coin barn
 BY_KIND = {
@@ -103,8 +103,6 @@ def test_what_cannot_happen_takes_effect_but_is_no_change_of_the_world(tell):
 
 
 def test_a_relative_clause_and_a_colour_are_claims_of_their_own():
-    from brute_force import world_named
-
     world = world_named("en-base")
     tokenizer, row = world.lexicon.tokenizer, np.arange(1)
     brief = BRIEF.replace("ann barn ,", "ann barn , eve mill ,")
