@@ -55,7 +55,8 @@ class _LogprobEntropy(torch.autograd.Function):
 
 def _entropy(p: Tensor, logp: Tensor) -> Tensor:
     with torch.autocast(p.device.type, enabled=False):
-        return -torch.linalg.vecdot(p, logp)
+        negative: Tensor = torch.linalg.vecdot(p, logp)
+    return -negative
 
 
 def _matters(grad_entropy: Tensor) -> bool:
