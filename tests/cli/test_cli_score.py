@@ -178,3 +178,13 @@ def test_light_commands_load_no_heavy_library(jsonl, arguments):
     command = [sys.executable, "-c", LIGHT, *arguments, *path]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_stories_may_be_typed_as_people_type(textgym, jsonl):
+    brief = "kitchen barn mill tower | sam kitchen, ann barn, blue knife sam, red cup mill, grey coin barn"
+    stories = ["sam was in the kitchen. he had the blue knife. the end.", " sam was in the kitchen . the end ."]
+    path = jsonl([{"prompt": brief, "completion": story} for story in stories])
+    result = textgym("score", "gold.information + gold.grammar", "--task", "story", "--input", path)
+    assert result.exit_code == 0, result.stderr
+    scores = [json.loads(line)["score"] for line in result.stdout.splitlines()]
+    assert scores == pytest.approx([1 + 3 / 8, 1 + 1 / 8])

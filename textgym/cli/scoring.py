@@ -5,8 +5,9 @@ Without a task, tokens are words, or characters in Chinese and Japanese text; a 
 
 import math
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from textgym.scorers.plain import batch_of_texts
 from textgym.scorers.spec import resolve
 from textgym.text.sentences import cjk_share
 from textgym.types import Scores, Tokenizer
+from textgym.worlds.story.words import tidy
+from textgym.worlds.story.world import StoryWorld
 
 BATCH_ROWS = 256
 """Rows that are scored, and held in memory, at a time."""
@@ -53,11 +56,13 @@ class Judge:
         scorer: the expression.
         bound: the expression, bound.
         tokenizer: the task's; None without a task.
+        tidy: what is done to a text before it is read: stories are written with blanks that people leave out.
     """
 
     scorer: Scorer
     bound: BoundScorer
     tokenizer: Tokenizer | None
+    tidy: Callable[[str], str] = str
 
     def judge(self, records: Iterable[Record], source: str) -> Iterator[Judgement]:
         """Scores records in their order, a batch at a time.
@@ -113,7 +118,9 @@ class Judge:
         return None
 
     def _raw(self, batch: Sequence[Record]) -> Scores:
-        texts, prompts = [record.completion for record in batch], [record.prompt for record in batch]
+        texts, prompts = [self.tidy(record.completion) for record in batch], [record.prompt for record in batch]
+        if self.tidy is not str:
+            prompts = [self.tidy(prompt).lstrip() for prompt in prompts]
         references = [record.references for record in batch]
         with np.errstate(over="ignore", invalid="ignore"):
             return self.bound.score(batch_of_texts(texts, prompts, references, tokenizer=self.tokenizer))
@@ -146,7 +153,9 @@ def open_judge(
             )
         return Judge(scorer, scorer.bind(None), None)
     opened = make_task(task, corpus=corpus, field=field, tokenizer=tokenizer, cache_dir=cache_dir)
-    return Judge(scorer, scorer.bind(opened.context), opened.tokenizer)
+    world = getattr(opened, "world", None)
+    read = partial(tidy, world) if isinstance(world, StoryWorld) else str
+    return Judge(scorer, scorer.bind(opened.context), opened.tokenizer, read)
 
 
 def _failure(source: str, record: Record, error: Exception) -> ScoringFailure:

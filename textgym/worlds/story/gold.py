@@ -15,6 +15,7 @@ from textgym.errors import ScorerError
 from textgym.scorers.base import Score, Scorer, Stream, register
 from textgym.types import Arrays, Scores, ScoringContext, TextBatch, TokenIds
 from textgym.worlds.story.truth import Truth
+from textgym.worlds.story.words import tidy
 from textgym.worlds.story.world import Norms, StoryWorld
 
 Rows = Int64[np.ndarray, " N"]
@@ -109,9 +110,9 @@ def truth_of(world: StoryWorld, batch: TextBatch) -> Truth:
     if batch.tokenizer.signature != tokenizer.signature:
         eos = np.array([tokenizer.eos_id], dtype=np.int32)
         ended = [len(ids) > 0 and ids[-1] == batch.tokenizer.eos_id for ids in batch.completions]
-        prompts = [tokenizer.encode(text) for text in batch.prompt_texts]
+        prompts = [tokenizer.encode(tidy(world, text).lstrip()) for text in batch.prompt_texts]
         stories = [
-            np.concatenate([tokenizer.encode(text), eos[: int(end)]])
+            np.concatenate([tokenizer.encode(tidy(world, text)), eos[: int(end)]])
             for text, end in zip(batch.completion_texts, ended, strict=True)
         ]
     truth = world.read([world.brief(ids) for ids in prompts], stories)

@@ -24,7 +24,7 @@ def read_story(world: StoryWorld, story: str | TokenIds | Sequence[int]) -> tupl
     """
     tokenizer = world.lexicon.tokenizer
     if isinstance(story, str):
-        text = _tidy(world, story)
+        text = tidy(world, story)
         ids = tokenizer.encode(text)
         return ids, _own_words(world, text, ids)
     ids = tokenizer.checked(story).astype(np.int32)
@@ -48,7 +48,7 @@ def read_brief(world: StoryWorld, brief: str | TokenIds | Sequence[int] | Brief)
     tokenizer = world.lexicon.tokenizer
     if not isinstance(brief, str):
         return world.briefs.decode(tokenizer.checked(brief).astype(np.int32))
-    text = _tidy(world, brief).lstrip()
+    text = tidy(world, brief).lstrip()
     ids = tokenizer.encode(text)
     for token, word in zip(ids.tolist(), _own_words(world, text, ids), strict=True):
         if token == tokenizer.unk_id:
@@ -60,7 +60,8 @@ def read_brief(world: StoryWorld, brief: str | TokenIds | Sequence[int] | Brief)
     return world.briefs.decode(ids)
 
 
-def _tidy(world: StoryWorld, text: str) -> str:
+def tidy(world: StoryWorld, text: str) -> str:
+    """A text as people write it, as the world writes it: one blank before every word and mark; none in Chinese."""
     lexicon = world.lexicon
     if not lexicon.blank:
         return "".join(text.split())
