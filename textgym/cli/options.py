@@ -42,7 +42,7 @@ VocabSize = Annotated[
     typer.Option(
         help="Most tokens that a trained tokenizer may have.",
         rich_help_panel=TEXT,
-        show_default="2048 bpe, 4096 word, 8192 char",
+        show_default="8192 bpe, 4096 word, 8192 char",
     ),
 ]
 MaxNewTokens = Annotated[

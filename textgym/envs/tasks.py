@@ -188,7 +188,7 @@ def make_task(
         field: column or field of a CSV, JSON or JSONL corpus; of a prompt file "PROMPT:REFERENCE".
         prompts: file of prompts with references and metadata, JSONL, JSON or CSV; see `textgym.text.prompt_files`.
         tokenizer: "auto", "char", "word", "bpe"; a tokenizer file; or a folder or hub name of Hugging Face's.
-        vocab_size: V at most, for tokenizers that are trained; None for 2,048 (bpe), 4,096 (word) or 8,192 (char).
+        vocab_size: V at most, for tokenizers that are trained; None for 8,192 (bpe, char) or 4,096 (word).
         max_new_tokens: budget of a completion, EOS included; None for 64, or for the longest story of a story world.
         max_prompt_tokens: longest prompt; None for 32 in a corpus and 512 in a prompt file.
         on_long_prompt: what becomes of longer ones: "skip", "truncate" or "error".

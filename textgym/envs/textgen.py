@@ -46,7 +46,7 @@ class TextGenEnv(gym.Env[Observed, np.int64]):
         prompts: JSON Lines, JSON or CSV file of prompts with references and metadata, in place of `task`; see
             `textgym.text.prompt_files`.
         tokenizer: "auto", "char", "word", "bpe", a tokenizer file, or a folder or hub name of Hugging Face's.
-        vocab_size: V at most, for tokenizers that are trained; None for 2,048 (bpe), 4,096 (word) or 8,192 (char).
+        vocab_size: V at most, for tokenizers that are trained; None for 8,192 (bpe, char) or 4,096 (word).
         max_new_tokens: budget of a completion, EOS included; None for 64, or for the longest story of a story world.
         max_prompt_tokens: longest prompt; None for 32, or for 512 where `prompts` is given.
         on_long_prompt: "skip", "truncate" or "error".

@@ -183,7 +183,7 @@ def make_sb3_env(
         field: column or field of that file.
         prompts: file of prompts with references and metadata.
         tokenizer: "auto", "char", "word", "bpe", a tokenizer file, or a folder or hub name of Hugging Face's.
-        vocab_size: V at most, for tokenizers that are trained; None for 2,048 (bpe), 4,096 (word) or 8,192 (char).
+        vocab_size: V at most, for tokenizers that are trained; None for 8,192 (bpe, char) or 4,096 (word).
         max_new_tokens: budget of a completion, EOS included.
         max_prompt_tokens: longest prompt.
         on_long_prompt: "skip", "truncate" or "error".
