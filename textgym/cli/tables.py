@@ -25,12 +25,12 @@ LABELS = {
 """What is measured of every run, beside the reward and its components, in the order in which it is shown."""
 
 TRUTH = {
-    "grammar": ("unparsable", "share of sentences", True),
-    "coherence": ("contradictions", "share of sentences", True),
-    "faithfulness": ("unfaithful", "share of sentences", True),
-    "novelty": ("redundant", "share of sentences", True),
-    "information": ("reader accuracy", "0 silence, 1 all told", False),
-    "changes": ("changes of the world", "events", False),
+    "grammar": ("unparsable", "of sentences", True),
+    "coherence": ("contradictions", "of sentences", True),
+    "faithfulness": ("unfaithful", "of sentences", True),
+    "novelty": ("redundant", "of sentences", True),
+    "information": ("reader accuracy", "0 none, 1 all", False),
+    "changes": ("events", "that can happen", False),
     "fluency": ("fluency", "nats per token", False),
     "quality": ("gold quality", "0 to 1", False),
 }
@@ -52,7 +52,7 @@ def figures(summary: Mapping[str, Any]) -> Table:
     for _ in ("before", "after"):
         table.add_column(justify="right", no_wrap=True)
     table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, style="dim")
+    table.add_column(style="dim")  # gives way first where the terminal is narrow
     table.add_row("", *(Text(name, style="bold") for name in ("before", "after", "change (95% interval)")))
     for name, label, unit in rows:
         cells = visible(label), _number(before[name]), _number(after[name]), _change(name, before, after, change)
