@@ -8,11 +8,11 @@ from textgym import __version__
 def test_list_names_everything_that_other_commands_take(textgym):
     found = json.loads(textgym("list", "--json").stdout)
     names = {kind: {row["name"] for row in rows} for kind, rows in found.items()}
-    assert {"fluency", "repetition", "clip"} <= names["scorers"]
-    assert "docstrings" in names["tasks"]
+    assert {"fluency", "repetition", "clip", "gold.coherence"} <= names["scorers"]
+    assert {"docstrings", "story", "story-base-zh"} <= names["tasks"]
     assert {"ppo", "a2c"} <= names["agents"]
     assert {"auto", "bpe", "char", "word"} <= names["tokenizers"]
-    assert {"tiny", "ngram:4", "lsa:64"} <= names["models"]
+    assert {"tiny", "story-small", "ngram:4", "lsa:64"} <= names["models"]
     assert all(row["description"] for rows in found.values() for row in rows), "every name has its line"
 
 

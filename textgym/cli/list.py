@@ -94,12 +94,14 @@ def tokenizers() -> list[dict[str, Any]]:
 
 def models() -> list[dict[str, Any]]:
     """Every model by name: architectures for `--model-size`, and what scorers take as `lm=` or embedding."""
-    from textgym.models.folder import SIZES
+    from textgym.models.folder import SIZES, peek, shipped_names
     from textgym.models.registry import embedding_names, language_model_names
 
     shape = "Transformer of {n_layer} layers, {n_head} heads, width {n_embd}: --model-size {name}"
     fitted = "fitted on the task's training texts, for scorers: {}={!r}"
     rows = [(name, "architecture", shape.format(name=name, **size)) for name, size in SIZES.items()]
+    shipped = "comes with the package, trained on task {task}: --model {name}, or lm={name!r} in scorers"
+    rows += [(name, "checkpoint", shipped.format(name=name, **peek(name)["metadata"])) for name in shipped_names()]
     rows += [(name, "language model", fitted.format("lm", name)) for name in language_model_names()]
     rows += [(name, "embedding", fitted.format("embedding", name)) for name in embedding_names()]
     return [{"name": name, "role": role, "description": f"{text[0].upper()}{text[1:]}."} for name, role, text in rows]
