@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from textgym.text.corpora import Corpus, CorpusSource, open_corpus
 from textgym.text.prompt_files import PromptFile, open_prompts
-from textgym.text.prompt_sets import RecordSet, build_record_sets
+from textgym.text.prompt_sets import Records, RecordSet, build_record_sets
 from textgym.text.prompts import OnLongPrompt, PromptSet, build_prompts, split_documents
 from textgym.types import Arrays, Tokenizer
 
@@ -55,13 +55,44 @@ class CorpusText:
         return PromptSet.from_arrays(arrays)
 
 
+class Listed:
+    """Prompts with references and metadata; a subclass says where they are listed."""
+
+    @property
+    def listed(self) -> Records:
+        """The list."""
+        raise NotImplementedError  # abstract
+
+    def build(
+        self, tokenizer: Tokenizer, *, max_new_tokens: int, max_prompt_tokens: int, on_long_prompt: OnLongPrompt
+    ) -> dict[str, PromptSet]:
+        """See `build_record_sets`."""
+        sets = build_record_sets(
+            self.listed,
+            tokenizer,
+            max_new_tokens=max_new_tokens,
+            max_prompt_tokens=max_prompt_tokens,
+            on_long_prompt=on_long_prompt,
+        )
+        return dict(sets)
+
+    def from_arrays(self, arrays: Arrays) -> PromptSet:
+        """A `RecordSet`."""
+        return RecordSet.from_arrays(arrays)
+
+
 @dataclass(frozen=True)
-class FileText:
+class FileText(Listed):
     """Prompts as a file lists them, with references and metadata."""
 
     source: PromptFile
     max_prompt_tokens: int = 512
     max_new_tokens: int = 64
+
+    @property
+    def listed(self) -> Records:
+        """The file."""
+        return self.source
 
     @property
     def name(self) -> str:
@@ -76,23 +107,6 @@ class FileText:
     def training_texts(self) -> list[str]:
         """Prompts and references of the training split."""
         return self.source.training_texts()
-
-    def build(
-        self, tokenizer: Tokenizer, *, max_new_tokens: int, max_prompt_tokens: int, on_long_prompt: OnLongPrompt
-    ) -> dict[str, PromptSet]:
-        """See `build_record_sets`."""
-        sets = build_record_sets(
-            self.source,
-            tokenizer,
-            max_new_tokens=max_new_tokens,
-            max_prompt_tokens=max_prompt_tokens,
-            on_long_prompt=on_long_prompt,
-        )
-        return dict(sets)
-
-    def from_arrays(self, arrays: Arrays) -> PromptSet:
-        """A `RecordSet`."""
-        return RecordSet.from_arrays(arrays)
 
 
 @runtime_checkable

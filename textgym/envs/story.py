@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from textgym.envs.context import TaskContext
+from textgym.envs.sources import Listed
 from textgym.envs.tasks import Task, TaskSettings, register_task, text_task
 from textgym.text.prompt_files import PromptRecord
-from textgym.text.prompt_sets import RecordSet, build_record_sets
-from textgym.text.prompts import OnLongPrompt, PromptSet
+from textgym.text.prompts import PromptSet
 from textgym.text.store import ArrayStore
-from textgym.types import Arrays, TokenIds, Tokenizer
+from textgym.types import TokenIds, Tokenizer
 from textgym.worlds.story.brief import Brief
 from textgym.worlds.story.gold import AXES
 from textgym.worlds.story.world import NOISE, REPETITION, StoryWorld, story_world
@@ -56,7 +56,7 @@ class StoryContext(TaskContext):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class StoryText:
+class StoryText(Listed):
     """Briefs with a story each, written by the world's generator.
 
     Attributes:
@@ -82,6 +82,11 @@ class StoryText:
         """Of the world and the knobs."""
         text = json.dumps([_FORMAT, self.world.signature, self.noise, self.repetition, STORIES])
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def listed(self) -> "StoryText":
+        """Itself."""
+        return self
 
     @property
     def path(self) -> Path:
@@ -122,23 +127,6 @@ class StoryText:
         """Briefs and stories of the training split."""
         train = [record for record in self.records if record.split == "train"]
         return [text for record in train for text in (record.prompt, *record.references)]
-
-    def build(
-        self, tokenizer: Tokenizer, *, max_new_tokens: int, max_prompt_tokens: int, on_long_prompt: OnLongPrompt
-    ) -> dict[str, PromptSet]:
-        """See `build_record_sets`."""
-        sets = build_record_sets(
-            self,
-            tokenizer,
-            max_new_tokens=max_new_tokens,
-            max_prompt_tokens=max_prompt_tokens,
-            on_long_prompt=on_long_prompt,
-        )
-        return dict(sets)
-
-    def from_arrays(self, arrays: Arrays) -> PromptSet:
-        """A `RecordSet`."""
-        return RecordSet.from_arrays(arrays)
 
 
 def story_task(
