@@ -23,7 +23,7 @@ from textgym.worlds.story.world import NOISE, REPETITION, StoryWorld, story_worl
 STORIES = {"train": 8192, "heldout": 1024}
 """Briefs of each split, all distinct, each with one story: no held-out situation occurs in training."""
 
-_FORMAT = 1
+_FORMAT = 2
 """Raised when the same world gives other briefs or stories than before."""
 
 MAX_PROMPT_TOKENS = 128

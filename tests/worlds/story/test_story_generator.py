@@ -44,7 +44,7 @@ def assert_read_as_meant(world, count, seed, **noise):
 def assert_clean(truth, rows):
     for axis in (truth.unparsed, truth.contradictions, truth.unfaithfulness, truth.redundancy):
         assert (axis(rows) == 0).all()
-    assert (truth.changes(rows) >= ENOUGH_CHANGES).all() and (truth.accuracy(rows) > 0).all()
+    assert (truth.situations(rows) >= ENOUGH_CHANGES).all() and (truth.accuracy(rows) > 0).all()
     np.testing.assert_allclose(truth.quality(rows), truth.accuracy(rows))
 
 

@@ -66,4 +66,4 @@ def test_what_is_worth_more_than_clean_stories_on_average_is_a_story_without_a_f
     for row in rows[truth.quality(rows) > good]:
         for axis in (truth.unparsed, truth.contradictions, truth.unfaithfulness, truth.redundancy):
             assert axis(rows)[row] == 0
-        assert truth.changes(rows)[row] >= 4
+        assert truth.situations(rows)[row] >= 4

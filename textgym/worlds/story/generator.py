@@ -1,8 +1,8 @@
 """Clean stories, and stories with noise: types follow the grammar's chain, slots what is so in the story's world.
 
 A clean story says nothing that is false and nothing twice: a fact is told only where a reader does not know it, and
-nobody acts before a reader knows where. It ends when the world has changed often enough. Noise is an event drawn
-without regard to the world; a repetition is the sentence before once more.
+nobody acts before a reader knows where. It ends when the world has been in new situations often enough. Noise is an
+event drawn without regard to the world; a repetition is the sentence before once more.
 """
 
 from collections.abc import Iterator, Sequence
@@ -135,7 +135,8 @@ class _Scene:
         self.met = [False] * len(self.at)  # a reader knows where they are
         self.found = [False] * len(self.where)
         self.seen = [False] * len(self.where)  # a reader knows their colour
-        self.actor, self.changes = -1, 0
+        self.actor = -1
+        self.situations = {(*self.at, *self.where)}
         self.last = Told(Kind.FILLER)
         self.log: list[list[Told]] = []  # what each sentence says
 
@@ -168,7 +169,7 @@ class _Scene:
             case Kind.FILLER:
                 return [Told(kind)]
             case _:
-                return [Told(kind)] if self.changes >= ENOUGH_CHANGES else []
+                return [Told(kind)] if len(self.situations) > ENOUGH_CHANGES else []
 
     def anything(self, kind: Kind) -> list[Told]:
         """All that the grammar can say, true or not."""
@@ -192,7 +193,6 @@ class _Scene:
     def happen(self, told: Told) -> None:
         """Takes effect, whether it was possible or not, and is known."""
         p, q, o, first = told.subject, told.other, told.object, len(self.places)
-        before = (*self.at, *self.where)
         if told.kind not in (Kind.COLOUR, *_ABOUT_NOBODY):  # a colour was noted as its word was written
             self.log[-1].append(told)
         match told.kind:
@@ -213,7 +213,7 @@ class _Scene:
                 self.met[p] = self.met[q] = True
             case Kind.MEET:
                 self.met[p] = self.met[q] = True
-        self.changes += before != (*self.at, *self.where)
+        self.situations.add((*self.at, *self.where))
         self.actor, self.last = p if p >= 0 else self.actor, told
 
     def aside(self, told: Told, dice: _Dice) -> Told | None:

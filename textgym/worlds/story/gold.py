@@ -125,8 +125,8 @@ def truth_of(world: StoryWorld, batch: TextBatch) -> Truth:
 class Quality(GoldAxis):
     """G: how good a story is: what it tells of its brief, less what is wrong with it, and whether anything happens.
 
-    G = max(A, 0) (1 - u) (1 - c) (1 - d) min(1, changes / 4), with A the reader's accuracy, u, c and d the shares of
-    unparsable, contradictory and redundant sentences.
+    G = max(A, 0) (1 - u) (1 - c) (1 - d) min(1, s / 4), with A the reader's accuracy, u, c and d the shares of
+    unparsable, contradictory and redundant sentences, and s how many new situations events bring about that can happen.
     """
 
     range = (0.0, 1.0)
@@ -252,7 +252,7 @@ class Novel(GoldAxis):
 @register("gold.changes")
 @dataclass(frozen=True)
 class Changes(GoldAxis):
-    """How often the brief's world became another by an event that could happen in it."""
+    """How often the brief's world became another by an event that could happen in it, there and back included."""
 
     range = (0.0, float("inf"))
     unit = "events"

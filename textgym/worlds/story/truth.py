@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from textgym.worlds.story.brief import Brief, BriefFormat
 from textgym.worlds.story.events import TYPES, UNPARSED, Kind
@@ -20,7 +20,7 @@ from textgym.worlds.story.reader import Reader, Sentences
 from textgym.worlds.story.worlds import PossibleWorlds, Verdict, priors
 
 ENOUGH_CHANGES = 4
-"""How often the world has to change for a story to be one."""
+"""How many new situations there have to be for a story to be one."""
 
 Rows = Int64[np.ndarray, " N"]
 Values = Float64[np.ndarray, " N"]
@@ -71,6 +71,8 @@ class Truth:
         self._unparsed, self._said = np.zeros(rows), np.zeros(rows)
         self._contradictory, self._unfaithful = np.zeros(rows), np.zeros(rows)
         self._redundant, self._changes = np.zeros(rows), np.zeros(rows)
+        self._been: list[set[int]] = [set() for _ in range(rows)]
+        self._new = np.zeros(rows)
         self._over = np.zeros(rows, dtype=bool)
         self._accuracy, self._bits = np.zeros(rows), np.zeros(rows)
         self._types = np.zeros((rows, TYPES + 1))
@@ -82,8 +84,10 @@ class Truth:
         self._tokens[rows], self._over[rows], self._types[rows] = 0, False, 0
         for column in (self._logp, self._unparsed, self._said, self._contradictory, self._unfaithful):
             column[rows] = 0
-        for column in (self._redundant, self._changes, self._accuracy, self._bits):
+        for column in (self._redundant, self._changes, self._new, self._accuracy, self._bits):
             column[rows] = 0
+        for row, situation in zip(rows.tolist(), self._worlds.situations(rows).tolist(), strict=True):
+            self._been[row] = {situation}
 
     def advance(self, rows: Rows, tokens: Int64[np.ndarray, " N"]) -> tuple[Values, Judged | None]:
         """Adds one token in each of these rows: its log P in nats, (N,), and the sentences that it ended, judged."""
@@ -129,7 +133,15 @@ class Truth:
             column = np.zeros(len(rows), dtype=bool)
             column[there] = flags
             columns.append(column)
+        self._move(rows[there], part.changes)
         return Verdict(*columns)
+
+    def _move(self, rows: Rows, changes: Bool[np.ndarray, " N"]) -> None:
+        """Notes the situations that these rows are in now, and whether an event that could happen led to a new one."""
+        situations = self._worlds.situations(rows).tolist()
+        for row, situation, changed in zip(rows.tolist(), situations, changes.tolist(), strict=True):
+            self._new[row] += changed and situation not in self._been[row]
+            self._been[row].add(situation)
 
     # Axes: each (N,), of the texts as they stand ---------------------------------------------------------------------
 
@@ -181,11 +193,16 @@ class Truth:
         changes: Values = self._changes[rows]
         return changes
 
+    def situations(self, rows: Rows) -> Values:
+        """How many new situations the brief's world came into; to go back to one is a change, and not new."""
+        situations: Values = self._new[rows]
+        return situations
+
     def quality(self, rows: Rows) -> Values:
-        """G = max(A, 0) (1 - u) (1 - c) (1 - d) min(1, changes / 4)."""
+        """G = max(A, 0) (1 - u) (1 - c) (1 - d) min(1, new situations / 4)."""
         faults = (1 - self.unparsed(rows)) * (1 - self.contradictions(rows)) * (1 - self.redundancy(rows))
-        changed = np.minimum(1.0, self._changes[rows] / ENOUGH_CHANGES)
-        quality: Values = np.maximum(self._accuracy[rows], 0) * faults * changed
+        happened = np.minimum(1.0, self._new[rows] / ENOUGH_CHANGES)
+        quality: Values = np.maximum(self._accuracy[rows], 0) * faults * happened
         return quality
 
     def types(self, rows: Rows) -> Float64[np.ndarray, "N K"]:

@@ -27,7 +27,7 @@ LEXICONS |= {("zh", "small"): chinese.SMALL, ("zh", "base"): chinese.BASE}
 NOISE, REPETITION = 0.04, 0.03
 """Of the corpus that models are trained on."""
 
-VERSION = 1
+VERSION = 2
 """Raised when the same text has another truth than before."""
 
 _REMEMBERED = 65_536

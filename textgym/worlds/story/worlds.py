@@ -221,6 +221,16 @@ class PossibleWorlds:
         where = np.where(codes < self._held, lying, holder)
         return np.where(codes == self._unmoved, self._true_y[rows, things], where)
 
+    def situations(self, rows: Rows) -> Int64[np.ndarray, " N"]:
+        """The situation that the brief's world is in, as a number, (N,): equal iff all are where they were."""
+        shape, number = self.shape, np.zeros(len(rows), dtype=np.int64)
+        for person in range(shape.people):
+            number = number * shape.places + self._place[self._persons[rows, person], self._true_x[rows]]
+        for thing in range(shape.objects):
+            where = self._in_truth(rows, np.full(len(rows), thing), self._objects[rows, thing])
+            number = number * shape.whereabouts + where
+        return number
+
     @property
     def fewest(self) -> Int64[np.ndarray, " B"]:
         """The fewest violations of any world, colours included, (B,)."""
