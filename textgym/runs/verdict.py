@@ -49,4 +49,4 @@ def verdict(change: Mapping[str, Interval]) -> Verdict | None:
 
 
 def _shown(change: Mapping[str, Any]) -> str:
-    return f"{change['mean']:+.2f} [{change['low']:.2f}, {change['high']:.2f}]"
+    return f"{change['mean']:+.3f} [{change['low']:.3f}, {change['high']:.3f}]"
