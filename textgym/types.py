@@ -6,10 +6,13 @@ Letters in shapes: B = batch rows, T = completion length in tokens, V = vocabula
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int32, Int64
+
+TextModel = TypeVar("TextModel")
+"""A protocol of models that read plain text: `TextLanguageModel`, `TextClassifier`, `PreferenceModel` ..."""
 
 TokenIds = Int32[np.ndarray, " _"]
 """Token ids of one text, shape (T,); a batch is a list of them, each with a T of its own."""
@@ -173,6 +176,52 @@ class Embedding(Protocol):
 
 
 @runtime_checkable
+class TextLanguageModel(Protocol):
+    """A language model with a tokenizer of its own: what it is asked about is text, not ids of a task."""
+
+    @property
+    def signature(self) -> str:
+        """Kind, settings and content hash."""
+
+    def text_logprobs(
+        self, prompts: Sequence[str], completions: Sequence[str], ended: Sequence[bool]
+    ) -> list[tuple[Float64[np.ndarray, " N"], Int64[np.ndarray, " N"]]]:
+        """For each text the log-probabilities of the model's own tokens of the completion, and where each token ends.
+
+        Places count characters of the completion. An end of text, where `ended` asks for it and the model has such a
+        token, is the last token and ends where the text does.
+        """
+
+
+@runtime_checkable
+class TextClassifier(Protocol):
+    """Texts in, probabilities of named classes out."""
+
+    @property
+    def signature(self) -> str:
+        """Kind, settings and content hash."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the C classes, in the order of the columns."""
+
+    def logprobs(self, texts: Sequence[str]) -> Float64[np.ndarray, "N C"]:
+        """Log-probabilities (N, C); each row's exponentials sum to 1. Row i depends on text i alone."""
+
+
+@runtime_checkable
+class PreferenceModel(Protocol):
+    """The strength of a completion in the sense of Bradley and Terry: P(a beats b) = 1 / (1 + exp(r_b - r_a))."""
+
+    @property
+    def signature(self) -> str:
+        """Kind, settings and content hash."""
+
+    def strengths(self, prompts: Sequence[str], completions: Sequence[str]) -> Float64[np.ndarray, " N"]:
+        """Strength r of each completion after its prompt, (N,), in nats. Row i depends on text i alone."""
+
+
+@runtime_checkable
 class Constraint(Protocol):
     """Which tokens may come next."""
 
@@ -212,6 +261,14 @@ class ScoringContext(Protocol):
 
     def embedding(self, name: str) -> Embedding:
         """An embedding by spec, e.g. ``lsa:64``; fitted and cached when needed."""
+
+    def text_model(self, kind: "type[TextModel]", name: str) -> "TextModel":
+        """A saved model that reads plain text, by spec: ``hf:NAME_OR_FOLDER``, or a folder; loaded once.
+
+        Args:
+            kind: the protocol that it is to satisfy, e.g. `TextClassifier`.
+            name: the spec.
+        """
 
     def cached(self, kind: str, key: str, make: Callable[[], Arrays]) -> Arrays:
         """Arrays by key: from the store, else made and stored."""

@@ -1,6 +1,7 @@
 """A small task for scorer tests: word tokens, a hand-made bigram model, word-vector embedding, six reference texts."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -81,6 +82,7 @@ class FakeContext:
         self.has_references = references
         self.store: dict[tuple[str, str], Arrays] = {}
         self.made: list[str] = []
+        self.text_models: dict[tuple[type, str], Any] = {}
         self.models = {
             "ngram:4": random_model("ngram:4", self.tokenizer.vocab_size),
             "unigram": random_model("unigram", self.tokenizer.vocab_size, unigram=True),
@@ -105,6 +107,9 @@ class FakeContext:
 
     def embedding(self, name: str) -> FakeEmbedding:
         return FakeEmbedding()
+
+    def text_model(self, kind: type, name: str) -> Any:
+        return self.text_models[kind, name]
 
     def cached(self, kind: str, key: str, make: Callable[[], Arrays]) -> Arrays:
         if (kind, key) not in self.store:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
@@ -17,11 +18,12 @@ from textgym.models.registry import (
     language_model_from_arrays,
     load_checkpoint_language_model,
 )
+from textgym.models.text_models import load_text_model
 from textgym.text.prompt_sets import RecordSet
 from textgym.text.prompts import PromptSet
 from textgym.text.sentences import split_units
 from textgym.text.store import ArrayStore
-from textgym.types import Arrays, Embedding, LanguageModel, TextBatch, TokenIds, Tokenizer
+from textgym.types import Arrays, Embedding, LanguageModel, TextBatch, TextModel, TokenIds, Tokenizer
 
 REFERENCES = 512
 """How many training passages the yardstick of `standard` holds at most."""
@@ -57,6 +59,7 @@ class TaskContext:
         self._signature, self.store = signature, store
         self._language_models: dict[str, LanguageModel] = {}
         self._embeddings: dict[str, Embedding] = {}
+        self._text_models: dict[tuple[type, str], Any] = {}
 
     def __deepcopy__(self, memo: object) -> "TaskContext":
         return self  # what it hands out never changes
@@ -178,6 +181,18 @@ class TaskContext:
             arrays = self.store.fetch("embedding", self._key(name), fit, f"fitting {name} on {self._name}")
             self._embeddings[name] = embedding_from_arrays(name, arrays)
         return self._embeddings[name]
+
+    def text_model(self, kind: type[TextModel], name: str) -> TextModel:
+        """A saved model that reads plain text; loaded once.
+
+        Raises:
+            UnknownNameError: no model can have that name.
+            CheckpointError: there is no such model, or it is of another kind.
+        """
+        if (kind, name) not in self._text_models:
+            self._text_models[kind, name] = load_text_model(kind, name)
+        model: TextModel = self._text_models[kind, name]
+        return model
 
     def cached(self, kind: str, key: str, make: Callable[[], Arrays]) -> Arrays:
         """Arrays by key, which holds for this task only: from the store, else made and stored."""

@@ -188,6 +188,11 @@ def embedding_from_arrays(name: str, arrays: Arrays) -> Embedding:
     return _embeddings.find(name)[0].from_arrays(arrays)
 
 
+def loaded_embedding(name: str) -> Embedding | None:
+    """The embedding of a name that means a saved one, ``st:NAME_OR_FOLDER``; None for a name that is to be fitted."""
+    return None
+
+
 def language_model_names() -> list[str]:
     """The language models that can be fitted by name; those of other packages by their prefix."""
     return _language_models.names()

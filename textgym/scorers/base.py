@@ -53,11 +53,17 @@ class Scorer:
         name: what `register` set; the name in expressions.
         version: raise it when results change; it is part of the signature.
         positional: how many leading parameters the text form writes without their names.
+        formula: the definition in one line of plain text, for the catalogue.
+        source: where the definition comes from: paper, section or equation.
+        extra: the extra of textgym that brings a library it needs.
     """
 
     name: ClassVar[str] = ""
     version: ClassVar[int] = 1
     positional: ClassVar[int] = 0
+    formula: ClassVar[str] = ""
+    source: ClassVar[str] = ""
+    extra: ClassVar[str] = ""
     __array_ufunc__ = None  # numpy scalars leave `np.float64(2) * scorer` to us
 
     def __post_init__(self) -> None:
