@@ -33,12 +33,15 @@ _BUILTIN = {
     "keywords": "coverage",
     "length": "lengths",
     "lexicographic": "several",
+    "numeric": "final_answer",
     "penalty": "conditions",
+    "pmi": "likelihood_ratios",
     "product": "several",
     "rank": "transforms",
     "regex": "patterns",
     "repetition": "ngrams",
     "rouge": "overlap",
+    "slor": "likelihood_ratios",
     "standard": "transforms",
 }  # name -> the module of this package that registers it; loaded on first use
 
