@@ -73,39 +73,72 @@ def test_a_typo_in_the_expression_is_underlined(textgym, jsonl):
     )
 
 
-@pytest.mark.parametrize(
-    ("line", "complaint"),
-    [
-        ('{"completion": "x"', "no JSON"),
-        ("[1]", "an object is expected, not list"),
-        ('{"text": "x"}', "no 'completion'"),
-        ('{"completion": 3}', "'completion' must be text, not int"),
-        ('{"completion": "x", "references": "y"}', "'references' must be a list of texts"),
-        ('{"completion": "x", "prompt": ["y"]}', "'prompt' must be text, not list"),
-        ('{"completion": "x", "id": NaN}', "NaN is no JSON number"),
-    ],
-)
-def test_a_bad_line_is_named_and_leaves_no_output_file(textgym, tmp_path, line, complaint):
+BAD_LINES = [
+    ('{"completion": "x"', "no JSON"),
+    ("[1]", "an object is expected, not list"),
+    ('{"text": "x"}', "no 'completion'"),
+    ('{"completion": 3}', "'completion' must be text, not int"),
+    ('{"completion": "x", "references": "y"}', "'references' must be a list of texts"),
+    ('{"completion": "x", "prompt": ["y"]}', "'prompt' must be text, not list"),
+    ('{"completion": "x", "id": NaN}', "NaN is no JSON number"),
+    ('{"completion": "x", "id": 1e999}', "1e999 is too large a number"),
+    ("[" * 100_000, "nested too deeply"),
+    (b'{"completion": "\xe9"}', "it is not UTF-8"),
+]
+
+
+@pytest.fixture
+def with_bad_lines(tmp_path):
+    """Every kind of bad line, each after two good ones; the path."""
+    lines = [line if isinstance(line, bytes) else line.encode() for line, _ in BAD_LINES]
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(b"".join(b'{"completion": "a b"}\n\n{"completion": "c"}\n' + line + b"\n" for line in lines))
+    return path
+
+
+def test_bad_lines_are_reported_by_number_and_the_others_are_scored(textgym, with_bad_lines):
+    result = textgym("score", "length", "-i", with_bad_lines)
+    assert result.exit_code == 3
+    rows = rows_of(result.stdout)
+    assert [row["score"] for row in rows] == [2.0, 1.0, None] * len(BAD_LINES)
+    for place, (_, complaint) in enumerate(BAD_LINES, start=1):
+        row = rows[3 * place - 1]
+        assert complaint in row["error"] and row["id"] == 4 * place
+        assert (row["valid"], row["components"]) == (False, {})
+        assert f"warning: {with_bad_lines}, line {4 * place}: {row['error']}" in result.stderr
+    assert "error" not in rows[0]
+    assert result.stderr.splitlines()[-1] == f"warning: {len(BAD_LINES)} of 30 lines could not be scored"
+
+
+def test_after_ten_bad_lines_the_rest_is_counted(textgym, jsonl):
+    path = jsonl([{"id": f"row {i}", "completion": i} for i in range(1000)])
+    result = textgym("score", "length", "-i", path)
+    said = result.stderr.splitlines()
+    assert [line.split(": ")[1] for line in said[:10]] == [f"{path}, line {i}" for i in range(1, 11)]
+    assert said[10:] == [
+        "warning: further lines like this are only counted",
+        "warning: 1,000 of 1,000 lines could not be scored",
+    ]
+    assert [row["id"] for row in rows_of(result.stdout)] == [f"row {i}" for i in range(1000)]
+
+
+@pytest.mark.parametrize(("line", "complaint"), BAD_LINES)
+def test_a_strict_run_stops_at_the_first_bad_line_and_names_it(textgym, tmp_path, line, complaint):
     path, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
-    path.write_text('{"completion": "good"}\n' * 300 + line + "\n")
-    result = textgym("score", "length", "-i", path, "-o", output)
+    line = line if isinstance(line, bytes) else line.encode()
+    path.write_bytes(b'{"completion": "good"}\n' * 30 + line + b"\n[2]\n")
+    result = textgym("score", "length", "-i", path, "-o", output, "--strict")
     assert result.exit_code == 1
-    assert result.stderr.startswith(f"error: {path}, line 301: ") and complaint in result.stderr
+    assert result.stderr.startswith(f"error: {path}, line 31: ") and complaint in result.stderr
     assert [file.name for file in tmp_path.iterdir()] == ["in.jsonl"], "neither an output nor a temporary file is left"
 
 
 def test_a_failure_leaves_an_earlier_output_as_it_was(textgym, tmp_path, jsonl):
     output = tmp_path / "out.jsonl"
     output.write_text("precious")
-    assert textgym("score", "length", "-i", jsonl([{"completion": 1}]), "-o", output).exit_code == 1
+    path = jsonl([{"completion": 1}])
+    assert textgym("score", "length", "-i", path, "-o", output, "--strict").exit_code == 1
     assert output.read_text() == "precious"
-
-
-def test_bytes_that_are_no_utf8_are_named_by_line(textgym, tmp_path):
-    path = tmp_path / "latin.jsonl"
-    path.write_bytes(b'{"completion": "a"}\n{"completion": "\xe9"}\n')
-    result = textgym("score", "length", "-i", path)
-    assert result.exit_code == 1 and f"{path}, line 2: it is not UTF-8" in result.stderr
 
 
 def test_missing_empty_and_wrong_files_are_told_apart(textgym, tmp_path, jsonl):
@@ -124,22 +157,45 @@ def test_an_output_that_cannot_be_written_is_said_before_scoring(textgym, tmp_pa
     assert "is a folder" in textgym("score", "length", "-i", path, "-o", tmp_path).stderr
 
 
-def test_a_function_that_fails_is_an_error_with_the_line_and_the_text(textgym, tmp_path, jsonl):
+def test_a_text_that_the_scorer_fails_on_keeps_its_place_and_costs_no_other_its_score(textgym, tmp_path, jsonl):
     (tmp_path / "mine.py").write_text("def f(completion):\n    return 1 / (len(completion) - 3)\n")
-    path = jsonl([{"completion": "four"}, {"completion": "two"}])
+    path = jsonl([{"completion": "two" if i in (7, 300) else "four"} for i in range(600)])
     result = textgym("score", f"{tmp_path}/mine.py:f", "-i", path)
-    assert result.exit_code == 1
-    assert f"{path}, line 2: ZeroDivisionError" in result.stderr and "'two'" in result.stderr
-    (tmp_path / "mine.py").write_text("def f(completion):\n    return float('nan')\n")
-    result = textgym("score", f"{tmp_path}/mine.py:f", "-i", path)
-    assert result.exit_code == 1 and f"{path}, line 1: " in result.stderr and "nan" in result.stderr
+    rows = rows_of(result.stdout)
+    assert result.exit_code == 3
+    assert [i for i, row in enumerate(rows) if row["score"] != 1.0] == [7, 300]
+    assert rows[7]["error"] == rows[300]["error"] == "ZeroDivisionError: division by zero"
+    assert f"{path}, line 8: ZeroDivisionError: division by zero" in result.stderr and "'two'" in result.stderr
+    strict = textgym("score", f"{tmp_path}/mine.py:f", "-i", path, "--strict")
+    assert strict.exit_code == 1 and f"error: {path}, line 8: ZeroDivisionError" in strict.stderr
+
+
+def test_a_score_that_is_no_number_is_a_failure_of_its_line(textgym, tmp_path, jsonl):
+    (tmp_path / "mine.py").write_text("def f(completion):\n    return float(completion)\n")
+    result = textgym("score", f"{tmp_path}/mine.py:f", "-i", jsonl([{"completion": "nan"}, {"completion": "1"}]))
+    bad, good = rows_of(result.stdout)
+    assert result.exit_code == 3 and good["score"] == 1.0
+    assert (bad["score"], bad["valid"]) == (None, False) and bad["error"].endswith(" is nan")
+
+
+def test_a_measure_of_the_whole_file_that_fails_fails_the_command(textgym, tmp_path, jsonl):
+    (tmp_path / "mine.py").write_text("def f(completion):\n    return 1 / len(completion)\n")
+    result = textgym("score", f"rank(call('{tmp_path}/mine.py:f'))", "-i", jsonl([{"completion": ""}] * 2))
+    assert result.exit_code == 1 and "lines 1 to 2: ZeroDivisionError" in result.stderr
+
+
+def test_other_keys_of_a_row_are_metadata(textgym, jsonl):
+    path = jsonl(
+        [{"completion": "the dog", "concepts": ["dog", "cat"]}, {"completion": "a", "metadata": {"concepts": "a"}}]
+    )
+    assert [row["score"] for row in rows_of(textgym("score", "keywords", "-i", path).stdout)] == [0.5, 1.0]
 
 
 def test_debug_shows_the_traceback_wherever_it_stands_and_is_quiet_otherwise(textgym, jsonl):
     path = jsonl([{"completion": 1}])
-    assert "Traceback" not in textgym("score", "length", "-i", path).stderr
+    assert "Traceback" not in textgym("score", "length", "-i", path, "--strict").stderr
     for arguments in (["--debug", "score", "length", "-i", path], ["score", "length", "-i", path, "--debug"]):
-        assert "Traceback" in textgym(*arguments).stderr
+        assert "Traceback" in textgym(*arguments, "--strict").stderr
 
 
 def test_texts_that_no_terminal_could_show_survive(textgym, jsonl, tmp_path):

@@ -8,8 +8,9 @@ import typer
 
 from textgym.cli import options
 from textgym.cli.options import DEFAULTS, OUTPUT
-from textgym.cli.records import json_writer, read_lines, read_rows
+from textgym.cli.records import read_lines, read_rows
 from textgym.cli.terminal import speak, stdout, visible
+from textgym.cli.writing import json_writer
 from textgym.errors import CheckpointError, CorpusError
 
 if TYPE_CHECKING:

@@ -20,19 +20,20 @@ WIDE = 110
 
 
 @contextmanager
-def bars(quiet: bool = False) -> Iterator[Tell | None]:
+def bars(quiet: bool = False, unit: str = "tokens") -> Iterator[Tell | None]:
     """Shows progress: stage, tokens, tokens a second, and what the stage notes (loss, or KL and reward).
 
     Args:
         quiet: shows nothing; what is yielded is None.
+        unit: what is counted.
     """
     if quiet:
         yield None
     elif not stderr().is_terminal:
-        yield _Lines()
+        yield _Lines(unit)
     else:
         wide = stderr().width >= WIDE
-        amount = "{task.completed:,.0f}/{task.total:,.0f} tokens" if wide else "{task.percentage:>3.0f}%"
+        amount = f"{{task.completed:,.0f}}/{{task.total:,.0f}} {unit}" if wide else "{task.percentage:>3.0f}%"
         columns = (
             TextColumn("{task.description:<8}"),
             BarColumn(bar_width=24 if wide else 8),
@@ -40,13 +41,14 @@ def bars(quiet: bool = False) -> Iterator[Tell | None]:
             TimeElapsedColumn(),
         )
         with Progress(*columns, console=stderr()) as progress:
-            yield _Bars(progress, wide)
+            yield _Bars(progress, wide, unit)
 
 
 class _Clock:
     """When each stage began, and what it last noted; a stage that says nothing new keeps its note."""
 
-    def __init__(self) -> None:
+    def __init__(self, unit: str) -> None:
+        self._per_second = "tok/s" if unit == "tokens" else f"{unit}/s"
         self._begun: dict[str, tuple[float, int]] = {}
         self._notes: dict[str, str] = {}
 
@@ -54,13 +56,13 @@ class _Clock:
         now = time.perf_counter()
         begun, first = self._begun.setdefault(stage, (now, done))
         self._notes[stage] = note or self._notes.get(stage, "")
-        rate = f"{(done - first) / (now - begun):,.0f} tok/s" if now > begun and done > first else ""
+        rate = f"{(done - first) / (now - begun):,.0f} {self._per_second}" if now > begun and done > first else ""
         return " · ".join(filter(None, (rate, self._notes[stage])))
 
 
 class _Bars:
-    def __init__(self, progress: Progress, wide: bool) -> None:
-        self._progress, self._wide, self._clock = progress, wide, _Clock()
+    def __init__(self, progress: Progress, wide: bool, unit: str) -> None:
+        self._progress, self._wide, self._clock = progress, wide, _Clock(unit)
         self._tasks: dict[str, TaskID] = {}
 
     def __call__(self, stage: str, done: int, total: int, note: str) -> None:
@@ -71,8 +73,8 @@ class _Bars:
 
 
 class _Lines:
-    def __init__(self) -> None:
-        self._clock = _Clock()
+    def __init__(self, unit: str) -> None:
+        self._unit, self._clock = unit, _Clock(unit)
         self._last: dict[str, float] = {}
         self._finished: set[str] = set()
 
@@ -81,7 +83,7 @@ class _Lines:
         waited = now - self._last.setdefault(stage, now)
         if stage in self._finished or (done < total and waited < SECONDS_BETWEEN_LINES):
             return
-        stderr().print(Text(f"{stage:<8} {done:,}/{total:,} tokens · {shown}"), soft_wrap=True)
+        stderr().print(Text(f"{stage:<8} {done:,}/{total:,} {self._unit} · {shown}"), soft_wrap=True)
         self._last[stage] = now
         if done >= total:
             self._finished.add(stage)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from textgym.cli import options
 from textgym.cli.options import DEFAULTS
-from textgym.cli.records import json_writer, read_records
+from textgym.cli.records import InputLines, Record, read_records
 from textgym.cli.terminal import speak, stdout, visible
+from textgym.cli.writing import json_writer
 
 if TYPE_CHECKING:
     from textgym.cli.scoring import Judgement
@@ -30,7 +31,7 @@ def rank(
     Reads rows as `textgym score` does, where rows with the same prompt form a group; a row may also hold
     "completions", a list. Prints a table, or with --json or --output rows of {"prompt", "rank", "id", "index", "score",
     "components", "valid", "completion"}; `index` is the place in the row's list. Completions to which the scorer is not
-    applicable come last.
+    applicable come last. A line that cannot be read or scored ends it: a ranking without it would be another one.
     """
     from textgym.cli.scoring import open_judge
 
@@ -38,8 +39,9 @@ def rank(
     judge = open_judge(spec, task=task, corpus=corpus, field=field, tokenizer=tokenizer, cache_dir=cache_dir)
     if not judge.scorer.higher_is_better:
         print(f"note: less of {judge.scorer} is better; '-{judge.scorer}' puts the least first", file=sys.stderr)
-    groups: dict[str, list[Judgement]] = {}
-    for judgement in judge.judge(read_records(input, lists=True), str(input)):
+    lines, groups = InputLines(input), dict[str, list["Judgement"]]()
+    for judgement in judge.judge(read_records(lines, lists=True), lines.name, strict=True):
+        assert isinstance(judgement.record, Record), "a bad line has ended it"
         groups.setdefault(judgement.record.prompt, []).append(judgement)
     ranked = {prompt: best_first(group) for prompt, group in groups.items()}
     if output is None and not json:
@@ -57,8 +59,8 @@ def best_first(group: "Sequence[Judgement]") -> "list[Judgement]":
 
 
 def _row(judgement: "Judgement") -> dict[str, Any]:
-    row = judgement.to_row()
-    return {"id": row.pop("id"), "index": judgement.record.index, **row, "completion": judgement.record.completion}
+    row, record = judgement.to_row(), judgement.record
+    return {"id": row.pop("id"), "index": record.index, **row, "completion": record.completion}
 
 
 def _print(ranked: "dict[str, list[Judgement]]") -> None:

@@ -1,20 +1,21 @@
 """Scoring records outside an environment: what `score` and `rank` share.
 
-Without a task, tokens are words, or characters in Chinese and Japanese text; a scorer that needs a model needs a task.
+Without a task, tokens are words, or characters in Chinese and Japanese text; what has to be fitted needs a task.
 """
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from textgym.cli.records import Record, batches
+from textgym.cli.records import BadLine, Record, batches
+from textgym.envs.taskless import TasklessContext
 from textgym.envs.tasks import make_task
-from textgym.errors import ScorerError, ScoringFailure
+from textgym.errors import CorpusError, ScorerError, ScoringFailure
 from textgym.scorers.base import Scorer
 from textgym.scorers.bound import BoundScorer
 from textgym.scorers.plain import batch_of_texts
@@ -33,19 +34,38 @@ class Judgement:
     """What a scorer says of one record.
 
     Attributes:
-        record: the completion.
-        score: None where the scorer is not applicable.
+        record: the completion, or the line that holds none.
+        score: None where the scorer is not applicable, or failed.
         components: the raw value of every named scorer; None where that one is not applicable.
+        error: why there is no score, if that is no matter of the scorer's definition.
     """
 
-    record: Record
-    score: float | None
-    components: dict[str, float | None]
+    record: Record | BadLine
+    score: float | None = None
+    components: Mapping[str, float | None] = field(default_factory=dict)
+    error: str = ""
 
     def to_row(self) -> dict[str, Any]:
         """As `textgym score` writes it."""
-        valid = self.score is not None
-        return {"id": self.record.id, "score": self.score, "components": self.components, "valid": valid}
+        row = {
+            "id": self.record.id,
+            "score": self.score,
+            "components": self.components,
+            "valid": self.score is not None,
+        }
+        return {**row, "error": self.error} if self.error else row
+
+    def complain(self, source: str) -> str:
+        """The error with its place and the text, as a message.
+
+        Args:
+            source: what to call the file.
+        """
+        message = f"{source}, line {self.record.line}: {self.error}"
+        if isinstance(self.record, BadLine):
+            return message
+        text = self.record.completion
+        return f"{message}\n    completion {text if len(text) <= 200 else text[:200] + '…'!r}"
 
 
 @dataclass(frozen=True)
@@ -64,66 +84,68 @@ class Judge:
     tokenizer: Tokenizer | None
     tidy: Callable[[str], str] = str
 
-    def judge(self, records: Iterable[Record], source: str) -> Iterator[Judgement]:
-        """Scores records in their order, a batch at a time.
+    def judge(self, records: Iterable[Record | BadLine], source: str, *, strict: bool = False) -> Iterator[Judgement]:
+        """Scores records in their order, a batch at a time; bad lines and failures of the scorer keep their place.
 
         Args:
             records: the completions.
             source: what to call their file in messages.
+            strict: whether the first of them without a score is an error.
 
         Raises:
-            ScoringFailure: a scorer that raises or returns NaN or infinity; the message names the line.
+            CorpusError: a bad line, if `strict`.
+            ScoringFailure: a scorer that raises or returns NaN or infinity, if `strict`; or that needs the whole file
+                and fails on it.
         """
         # A measure of a set of texts takes the file as the set.
         for batch in batches(records, sys.maxsize if self.scorer.set_level else BATCH_ROWS):
-            found: list[Judgement | None] = [None] * len(batch)
+            found = [Judgement(item, error=item.complaint) if isinstance(item, BadLine) else None for item in batch]
             for places in self._alike(batch):
-                chosen = [batch[place] for place in places]
+                chosen = [item for place in places if isinstance(item := batch[place], Record)]
                 for place, judgement in zip(places, self._score(chosen, source), strict=True):
                     found[place] = judgement
-            yield from filter(None, found)
+            for judgement in filter(None, found):
+                if strict and judgement.error:
+                    kind = CorpusError if isinstance(judgement.record, BadLine) else ScoringFailure
+                    raise kind(judgement.complain(source))
+                yield judgement
 
-    def _alike(self, batch: Sequence[Record]) -> list[list[int]]:
+    def _alike(self, batch: Sequence[Record | BadLine]) -> list[list[int]]:
         """Places of rows that may share a batch: without a task, a row's own script decides what its tokens are."""
+        records = [(place, item) for place, item in enumerate(batch) if isinstance(item, Record)]
         if self.tokenizer is not None:
-            return [[*range(len(batch))]]
-        chinese = [cjk_share(record.prompt + record.completion) > 0.5 for record in batch]
-        return [group for kind in (True, False) if (group := [i for i, c in enumerate(chinese) if c is kind])]
+            return [[place for place, _ in records]] if records else []
+        chinese = {place: cjk_share(record.prompt + record.completion) > 0.5 for place, record in records}
+        return [group for kind in (True, False) if (group := [i for i, is_so in chinese.items() if is_so is kind])]
 
     def _score(self, batch: Sequence[Record], source: str) -> list[Judgement]:
+        """Judgements of a batch; of one that fails, those of its halves, so that a failure stays with its text."""
         try:
             scores = self._raw(batch)
         except Exception as error:
-            for record in batch:
-                if alone := self._error_of(record):
-                    raise _failure(source, record, alone) from alone
-            raise ScoringFailure(f"{source}, lines {batch[0].line} to {batch[-1].line}: {_say(error)}") from error
+            if self.scorer.set_level:
+                raise ScoringFailure(f"{source}, lines {batch[0].line} to {batch[-1].line}: {_say(error)}") from error
+            if len(batch) == 1:
+                return [Judgement(batch[0], error=_say(error))]
+            middle = len(batch) // 2
+            return [*self._score(batch[:middle], source), *self._score(batch[middle:], source)]
+        judgements = []
         for row, record in enumerate(batch):
-            if scores.valid[row] and not math.isfinite(scores.values[row]):
-                raise _failure(source, record, ScoringFailure(f"{self.scorer} is {scores.values[row]}"))
-        return [
-            Judgement(
-                record,
-                float(scores.values[row]) if scores.valid[row] else None,
-                {name: _finite(values[row]) for name, values in scores.components.items()},
-            )
-            for row, record in enumerate(batch)
-        ]
-
-    def _error_of(self, record: Record) -> Exception | None:
-        try:
-            self._raw([record])
-        except Exception as error:
-            return error
-        return None
+            valid, value = bool(scores.valid[row]), float(scores.values[row])
+            components = {name: _finite(values[row]) for name, values in scores.components.items()}
+            if valid and not math.isfinite(value):
+                judgements.append(Judgement(record, None, components, f"{self.scorer} is {value}"))
+            else:
+                judgements.append(Judgement(record, value if valid else None, components))
+        return judgements
 
     def _raw(self, batch: Sequence[Record]) -> Scores:
         texts, prompts = [self.tidy(record.completion) for record in batch], [record.prompt for record in batch]
         if self.tidy is not str:
             prompts = [self.tidy(prompt).lstrip() for prompt in prompts]
-        references = [record.references for record in batch]
+        references, metadata = [record.references for record in batch], [record.metadata for record in batch]
         with np.errstate(over="ignore", invalid="ignore"):
-            return self.bound.score(batch_of_texts(texts, prompts, references, tokenizer=self.tokenizer))
+            return self.bound.score(batch_of_texts(texts, prompts, references, metadata, tokenizer=self.tokenizer))
 
 
 def open_judge(
@@ -141,26 +163,17 @@ def open_judge(
 
     Raises:
         SpecError: an expression that cannot be read.
-        ScorerError: it needs a task and none is named.
+        ScorerError: it needs what only a task has, and none is named.
     """
     scorer = resolve(spec)
     if task is None and corpus is None:
         if field is not None or tokenizer != "auto":
             raise ScorerError("--field and --tokenizer belong to a task: name one with --task or --corpus FILE")
-        if wants := sorted(scorer.needs - {"references"}):
-            raise ScorerError(
-                f"{scorer} needs {' and '.join(wants)}, which comes with a task: --task NAME or --corpus FILE"
-            )
-        return Judge(scorer, scorer.bind(None), None)
+        return Judge(scorer, scorer.bind(TasklessContext()), None)
     opened = make_task(task, corpus=corpus, field=field, tokenizer=tokenizer, cache_dir=cache_dir)
     world = getattr(opened, "world", None)
     read = partial(tidy, world) if isinstance(world, StoryWorld) else str
     return Judge(scorer, scorer.bind(opened.context), opened.tokenizer, read)
-
-
-def _failure(source: str, record: Record, error: Exception) -> ScoringFailure:
-    text = record.completion if len(record.completion) <= 200 else record.completion[:200] + "…"
-    return ScoringFailure(f"{source}, line {record.line}: {_say(error)}\n    completion {text!r}")
 
 
 def _say(error: Exception) -> str:
