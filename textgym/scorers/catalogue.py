@@ -18,6 +18,7 @@ ENTRY_POINTS = "textgym.scorers"
 RESERVED = ("true", "false", "none")
 
 _BUILTIN = {
+    "arithmetic": "equations",
     "bleu": "overlap",
     "call": "callables",
     "chrf": "overlap",
