@@ -17,6 +17,7 @@ PARAMETERS = {
     "default": "default(coherence, 0)",
     "ensemble": "ensemble(fluency, informativeness, repetition)",
     "gate": "gate(length, coherence, above=3)",
+    "json_schema": 'json_schema(\'{"type": "array"}\')',
     "keywords": "keywords('the, red mat')",
     "regex": "regex('c.t')",
     "lexicographic": "lexicographic(distinct, clip(fluency, -8, 0))",

@@ -31,6 +31,8 @@ _BUILTIN = {
     "fluency": "likelihood",
     "gate": "conditions",
     "informativeness": "likelihood",
+    "json": "json_text",
+    "json_schema": "json_text",
     "keywords": "coverage",
     "length": "lengths",
     "lexicographic": "several",
