@@ -8,6 +8,8 @@ import typer
 from typer.core import TyperGroup
 
 from textgym import __version__
+from textgym.cli.attack import attack
+from textgym.cli.check_reward import check_reward
 from textgym.cli.explain import explain
 from textgym.cli.generate import generate
 from textgym.cli.list import list_names
@@ -64,6 +66,8 @@ app.command()(pretrain)
 app.command()(generate)
 app.command()(score)
 app.command()(rank)
+app.command("check-reward")(check_reward)
+app.command()(attack)
 app.command()(solve)
 app.command()(explain)
 app.command("list")(list_names)
