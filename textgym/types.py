@@ -189,7 +189,28 @@ class TextLanguageModel(Protocol):
         """For each text the log-probabilities of the model's own tokens of the completion, and where each token ends.
 
         Places count characters of the completion. An end of text, where `ended` asks for it and the model has such a
-        token, is the last token and ends where the text does.
+        token, is the last token, and ends one place behind the text; a completion without any other token has that one.
+        """
+
+
+@runtime_checkable
+class PseudoLanguageModel(Protocol):
+    """A model that sees both sides of a token: what it says of the tokens of a text is no probability of the text."""
+
+    @property
+    def signature(self) -> str:
+        """Kind, settings and content hash."""
+
+    def pseudo_logprobs(
+        self, prompts: Sequence[str], completions: Sequence[str], *, within: str, orders: int
+    ) -> list[tuple[Float64[np.ndarray, " N"], Int64[np.ndarray, " N"]]]:
+        """For each text what the model's own tokens of the completion score, and where each token ends.
+
+        Args:
+            prompts: what stands before each completion, never masked.
+            completions: the texts.
+            within: what a masked model hides beside the token: ``word_l2r`` the rest of its word, ``original`` nothing.
+            orders: how many factorisation orders a permutation model is averaged over.
         """
 
 
@@ -206,7 +227,11 @@ class TextClassifier(Protocol):
         """Names of the C classes, in the order of the columns."""
 
     def logprobs(self, texts: Sequence[str]) -> Float64[np.ndarray, "N C"]:
-        """Log-probabilities (N, C); each row's exponentials sum to 1. Row i depends on text i alone."""
+        """Log-probabilities (N, C). Row i depends on text i alone.
+
+        Each row's exponentials sum to 1 where the classes exclude each other; each is a probability of its own where a
+        text may belong to several.
+        """
 
 
 @runtime_checkable

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from textgym.errors import UnknownNameError
 from textgym.scorers.plain import OpenVocabulary
-from textgym.types import Arrays, TextBatch, TokenIds
+from textgym.types import Arrays, PseudoLanguageModel, TextBatch, TextClassifier, TextLanguageModel, TokenIds
 
 REFERENCES = (
     "the cat sat on the mat. the cat slept.",
@@ -72,6 +73,42 @@ class FakeEmbedding:
         return out
 
 
+class FakeClassifier:
+    """The share of each vowel among the vowels of a text, one of each given."""
+
+    signature = "fake:vowels"
+    labels = ("acceptable", "Positive", "toxic")
+
+    def logprobs(self, texts: Sequence[str]) -> Float64[np.ndarray, "N C"]:
+        counts = np.array([[1.0 + text.count(vowel) for vowel in "aeo"] for text in texts]).reshape(-1, 3)
+        return np.log(counts / counts.sum(axis=1, keepdims=True))
+
+
+class FakeTextModel:
+    """Characters in pairs are its tokens, a character's code decides what it is worth; it reads prompts."""
+
+    signature = "fake:pairs"
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def text_logprobs(self, prompts, completions, ended):
+        self.calls += 1
+        return [self._row(*row) for row in zip(prompts, completions, ended, strict=True)]
+
+    def pseudo_logprobs(self, prompts, completions, *, within, orders):
+        self.calls += 1
+        return [self._row(prompt, text, None) for prompt, text in zip(prompts, completions, strict=True)]
+
+    def _row(self, prompt, text, ended):
+        pairs = [text[i : i + 2] for i in range(0, len(text), 2)]
+        values = [-1.0 - (sum(map(ord, pair)) + len(prompt)) % 7 for pair in pairs]
+        ends = [min(2 * i + 2, len(text)) for i in range(len(pairs))]
+        if ended or (ended is not None and not pairs):
+            values, ends = [*values, -0.5], [*ends, len(text) + 1]
+        return np.array(values, dtype=np.float64), np.array(ends, dtype=np.int64)
+
+
 class FakeContext:
     """Satisfies `textgym.types.ScoringContext`; counts what it is asked for."""
 
@@ -82,7 +119,11 @@ class FakeContext:
         self.has_references = references
         self.store: dict[tuple[str, str], Arrays] = {}
         self.made: list[str] = []
-        self.text_models: dict[tuple[type, str], Any] = {}
+        self.text_models: dict[tuple[type, str], Any] = {
+            (TextClassifier, "fake"): FakeClassifier(),
+            (TextLanguageModel, "hf:fake"): FakeTextModel(),
+            (PseudoLanguageModel, "hf:fake"): FakeTextModel(),
+        }
         self.models = {
             "ngram:4": random_model("ngram:4", self.tokenizer.vocab_size),
             "unigram": random_model("unigram", self.tokenizer.vocab_size, unigram=True),
@@ -109,6 +150,8 @@ class FakeContext:
         return FakeEmbedding()
 
     def text_model(self, kind: type, name: str) -> Any:
+        if (kind, name) not in self.text_models:
+            raise UnknownNameError(kind.__name__, name, [known for _, known in self.text_models])
         return self.text_models[kind, name]
 
     def cached(self, kind: str, key: str, make: Callable[[], Arrays]) -> Arrays:

@@ -17,6 +17,7 @@ from textgym.models.registry import (
     is_checkpoint,
     language_model_from_arrays,
     load_checkpoint_language_model,
+    loaded_embedding,
 )
 from textgym.models.text_models import load_text_model
 from textgym.text.prompt_sets import RecordSet
@@ -166,21 +167,24 @@ class TaskContext:
         return model
 
     def embedding(self, name: str) -> Embedding:
-        """The embedding of that name, fitted on the training split.
+        """The embedding of that name, fitted on the training split, or loaded if the name means a saved one.
 
         Raises:
             UnknownNameError: no embedding has that name.
+            CheckpointError: there is no such saved embedding.
         """
+        if name not in self._embeddings:
+            self._embeddings[name] = loaded_embedding(name) or self._fitted_embedding(name)
+        return self._embeddings[name]
 
+    def _fitted_embedding(self, name: str) -> Embedding:
         def fit() -> Arrays:
             if not len(self._tiles):
                 raise ScorerError(self._nothing(f"{name} has nothing to be fitted to"))
             return fit_embedding(name, self._documents())
 
-        if name not in self._embeddings:
-            arrays = self.store.fetch("embedding", self._key(name), fit, f"fitting {name} on {self._name}")
-            self._embeddings[name] = embedding_from_arrays(name, arrays)
-        return self._embeddings[name]
+        arrays = self.store.fetch("embedding", self._key(name), fit, f"fitting {name} on {self._name}")
+        return embedding_from_arrays(name, arrays)
 
     def text_model(self, kind: type[TextModel], name: str) -> TextModel:
         """A saved model that reads plain text; loaded once.

@@ -60,6 +60,8 @@ def peek(folder: Path | str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read as JSON ({error}). Take another copy or train anew.") from error
     kind = config.get("textgym") if isinstance(config, dict) else None
+    if kind is None and isinstance(config, dict) and "model_type" in config:
+        raise CheckpointError(f"{folder} was saved by Hugging Face's transformers: write hf:{folder}")
     if kind != "transformer":
         raise CheckpointError(f'{path} is not of a TextGym Transformer: it says "textgym": {kind!r}, not "transformer"')
     if config.get("version") != VERSION:

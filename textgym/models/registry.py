@@ -26,6 +26,10 @@ MAX_DIMS = 512
 """Most dimensions of an LSA embedding that can be asked for by name."""
 
 
+SAVED_EMBEDDING = "st"
+"""The prefix of embeddings that are loaded, not fitted: those of sentence-transformers."""
+
+
 class FitLanguageModel(Protocol):
     """A function that fits a language model to texts."""
 
@@ -189,8 +193,18 @@ def embedding_from_arrays(name: str, arrays: Arrays) -> Embedding:
 
 
 def loaded_embedding(name: str) -> Embedding | None:
-    """The embedding of a name that means a saved one, ``st:NAME_OR_FOLDER``; None for a name that is to be fitted."""
-    return None
+    """The embedding of a name that means a saved one, ``st:NAME_OR_FOLDER``; None for a name that is to be fitted.
+
+    Raises:
+        MissingExtraError: sentence-transformers is not installed.
+        CheckpointError: there is no such model.
+    """
+    prefix, _, argument = name.partition(":")
+    if prefix != SAVED_EMBEDDING:
+        return None
+    from textgym.models.sentence_embedding import load
+
+    return load(argument)
 
 
 def language_model_names() -> list[str]:

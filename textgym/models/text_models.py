@@ -11,7 +11,11 @@ from typing import Any
 from textgym.errors import CheckpointError, UnknownNameError
 from textgym.types import TextModel
 
-_HOMES: dict[tuple[str, str], str] = {}
+_HOMES: dict[tuple[str, str], str] = {
+    ("hf", "PseudoLanguageModel"): "hf_pseudo",
+    ("hf", "TextClassifier"): "hf_classifier",
+    ("hf", "TextLanguageModel"): "hf_causal",
+}
 """(prefix, name of the protocol) -> module of this package whose `load(name)` gives it."""
 
 _REGISTERED: dict[tuple[str, str], Callable[[str], Any]] = {}

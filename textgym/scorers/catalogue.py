@@ -18,6 +18,7 @@ ENTRY_POINTS = "textgym.scorers"
 RESERVED = ("true", "false", "none")
 
 _BUILTIN = {
+    "acceptability": "labels",
     "arithmetic": "equations",
     "bleu": "overlap",
     "call": "callables",
@@ -42,12 +43,16 @@ _BUILTIN = {
     "penalty": "conditions",
     "pmi": "likelihood_ratios",
     "product": "several",
+    "pseudo_fluency": "pseudo_likelihood",
     "rank": "transforms",
     "regex": "patterns",
+    "relevance": "relevance",
     "repetition": "ngrams",
     "rouge": "overlap",
+    "sentiment": "labels",
     "slor": "likelihood_ratios",
     "standard": "transforms",
+    "toxicity": "labels",
 }  # name -> the module of this package that registers it; loaded on first use
 
 _REGISTERED: "dict[str, type[Scorer]]" = {}
