@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from textgym.cli import options
 from textgym.cli.options import DEFAULTS
-from textgym.cli.records import InputLines, Record, read_records
+from textgym.cli.records import InputLines, read_records
 from textgym.cli.terminal import speak, stdout, visible
 from textgym.cli.writing import json_writer
 
@@ -41,8 +41,7 @@ def rank(
         print(f"note: less of {judge.scorer} is better; '-{judge.scorer}' puts the least first", file=sys.stderr)
     lines, groups = InputLines(input), dict[str, list["Judgement"]]()
     for judgement in judge.judge(read_records(lines, lists=True), lines.name, strict=True):
-        assert isinstance(judgement.record, Record), "a bad line has ended it"
-        groups.setdefault(judgement.record.prompt, []).append(judgement)
+        groups.setdefault(judgement.scored.prompt, []).append(judgement)
     ranked = {prompt: best_first(group) for prompt, group in groups.items()}
     if output is None and not json:
         _print(ranked)
@@ -59,7 +58,7 @@ def best_first(group: "Sequence[Judgement]") -> "list[Judgement]":
 
 
 def _row(judgement: "Judgement") -> dict[str, Any]:
-    row, record = judgement.to_row(), judgement.record
+    row, record = judgement.to_row(), judgement.scored
     return {"id": row.pop("id"), "index": record.index, **row, "completion": record.completion}
 
 
@@ -74,7 +73,7 @@ def _print(ranked: "dict[str, list[Judgement]]") -> None:
         table.add_column(overflow="fold")
         for place, judgement in enumerate(group, start=1):
             score = "-" if judgement.score is None else f"{judgement.score:.4g}"
-            table.add_row(str(place), Text(score, style="bold"), Text(visible(judgement.record.completion)))
+            table.add_row(str(place), Text(score, style="bold"), Text(visible(judgement.scored.completion)))
         if prompt:
             stdout().print(Text(visible(prompt), style="bold cyan"))
         stdout().print(table)

@@ -55,6 +55,12 @@ class Judgement:
         }
         return {**row, "error": self.error} if self.error else row
 
+    @property
+    def scored(self) -> Record:
+        """The record of a line that holds one."""
+        assert isinstance(self.record, Record), f"line {self.record.line} holds no record"
+        return self.record
+
     def complain(self, source: str) -> str:
         """The error with its place and the text, as a message.
 

@@ -101,7 +101,7 @@ class Scorer:
 
     @property
     def needs(self) -> frozenset[str]:
-        """Any of ``language model``, ``embedding``, ``calibration``, ``world`` (from a context), ``references``."""
+        """What it takes beside the texts: ``references``, or from a context ``language model``, ``embedding``, ..."""
         return frozenset()
 
     @property

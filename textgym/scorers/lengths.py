@@ -1,5 +1,6 @@
 """Length: how long a completion is, or how far from where it should be."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ from jaxtyping import Float64, Int64
 
 from textgym.errors import ScorerError
 from textgym.scorers.base import Scorer, Stream, register
+from textgym.scorers.references import ReferenceScorer
 from textgym.types import Scores, ScoringContext, TextBatch, TokenIds
 
 
@@ -25,6 +27,8 @@ class Length(Scorer):
     target: int | None = None
     min: int | None = None
     max: int | None = None
+    formula = "T, or -|T - target|, or -max(min - T, T - max, 0)"
+    source = "plain count"
     unit = "tokens"
     causal = True
 
@@ -76,3 +80,52 @@ class _Count:
     def advance(self, rows: Int64[np.ndarray, " N"], tokens: Int64[np.ndarray, " N"]) -> Float64[np.ndarray, " N"]:
         self._lengths[rows] += 1
         return self._scorer.judge(self._lengths[rows])
+
+
+@register("brevity")
+@dataclass(frozen=True)
+class Brevity(ReferenceScorer):
+    """BLEU's brevity penalty as a factor: 1 for a completion that is long enough, less for a shorter one.
+
+    Lengths count tokens without EOS. Of several references the one whose length is nearest counts, the shorter of two.
+    An empty completion scores 0. ``brevity*x`` is worth less than x to short texts.
+
+    Args:
+        target: the length that is enough; none for that of the references.
+    """
+
+    target: int | None = None
+    positional = 1
+    formula = "min(1, exp(1 - r/c)), c = |completion|, r = |reference| or target"
+    source = "Papineni et al. 2002, section 2.2.2"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.target is not None and self.target < 1:
+            raise ScorerError(f"{self}: a length that is enough counts tokens and is at least 1")
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """References, unless there is a target."""
+        return frozenset({"references"}) if self.target is None else frozenset()
+
+    def partial_in(self, context: ScoringContext | None) -> bool:
+        """Where not every text of the task has references, and there is no target."""
+        return self.target is None and super().partial_in(context)
+
+    def score(self, batch: TextBatch) -> Scores:
+        """Scores B completions: values (B,)."""
+        encode = batch.tokenizer.encode
+        if self.target is None:
+            enough = [[len(encode(text)) for text in row] for row in batch.references or [()] * len(batch)]
+        else:
+            enough = [[self.target]] * len(batch)
+        values = [_brevity(len(ids), row) if row else 0.0 for ids, row in zip(batch.content, enough, strict=True)]
+        return Scores(np.array(values, dtype=np.float64), np.array([bool(row) for row in enough]))
+
+
+def _brevity(length: int, enough: Sequence[int]) -> float:
+    nearest = min(enough, key=lambda other: (abs(other - length), other))
+    if length >= nearest:
+        return 1.0
+    return math.exp(1 - nearest / length) if length else 0.0
