@@ -49,7 +49,13 @@ class ScorerError(TextGymError, ValueError):
 
 
 class ScoringFailure(TextGymError, RuntimeError):  # noqa: N818 - a failure of the scorer, not of the caller
-    """A scorer that raised, or returned NaN, infinity or the wrong shape, while a text was scored."""
+    """A scorer that raised, or returned NaN, infinity or the wrong shape, while a text was scored.
+
+    Attributes:
+        row: the row of the batch that it failed on, where the scorer knows it.
+    """
+
+    row: int | None = None
 
 
 class CorpusError(TextGymError, ValueError):

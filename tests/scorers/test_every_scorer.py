@@ -12,6 +12,7 @@ from textgym.testing.scorers import check_scorer
 from textgym.types import Scores, TextBatch
 
 PARAMETERS = {
+    "cache": "cache(length + coherence)",
     "acceptability": "acceptability(model='fake')",
     "call": "call('{file}:score')",
     "clip": "clip(fluency, -3, 2)",
@@ -27,6 +28,7 @@ PARAMETERS = {
     "product": "product(repetition, length, fluency)",
     "rank": "rank(coherence)",
     "standard": "standard(informativeness)",
+    "timeout": "timeout(distinct, 60)",
     "toxicity": "toxicity(model='fake')",
 }
 VARIANTS = [

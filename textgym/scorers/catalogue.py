@@ -22,6 +22,7 @@ _BUILTIN = {
     "arithmetic": "equations",
     "bleu": "overlap",
     "brevity": "lengths",
+    "cache": "caching",
     "call": "callables",
     "choice": "multiple_choice",
     "chrf": "overlap",
@@ -59,6 +60,7 @@ _BUILTIN = {
     "standard": "transforms",
     "ter": "overlap",
     "toxicity": "labels",
+    "timeout": "time_limit",
 }  # name -> the module of this package that registers it; loaded on first use
 
 _REGISTERED: "dict[str, type[Scorer]]" = {}

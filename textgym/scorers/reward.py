@@ -151,9 +151,10 @@ def _check_finite(what: str, scores: Scores, batch: TextBatch) -> None:
 
 
 def _find_row(name: str, leaf: Score, batch: TextBatch, error: Exception) -> NoReturn:
-    """Scores the rows one at a time, to say which of them a scorer failed on."""
-    for row in range(len(batch)):
-        alone = _failure(name, leaf, batch.row(row))
+    """Says which row a scorer failed on: it knows, or the rows are scored one at a time."""
+    known = error.row if isinstance(error, ScoringFailure) else None
+    for row in range(len(batch)) if known is None else (known,):
+        alone = error if known is not None else _failure(name, leaf, batch.row(row))
         if alone is not None:
             message = f"scorer {name!r} failed on row {row} of {len(batch)}: {_say(alone)}\n{_show(batch, row)}"
             raise ScoringFailure(message) from alone

@@ -7,6 +7,7 @@ from typing import Any
 
 from textgym.errors import ScorerError
 from textgym.scorers.algebra import OPERATORS
+from textgym.scorers.around import Around
 from textgym.scorers.base import Scorer
 from textgym.scorers.bound import walk
 from textgym.scorers.callables import CallableScorer, FileScorer
@@ -67,6 +68,8 @@ def check_serialises(scorer: Scorer) -> None:
     for node in walk(scorer):
         if isinstance(node, OPERATORS):
             continue
+        if isinstance(node, Around):
+            check_serialises(node.of)
         if node.name not in scorer_names() or scorer_class(node.name) is not type(node):
             raise ScorerError(
                 f"{node} has no name that a configuration could hold: decorate it with "
