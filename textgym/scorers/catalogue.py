@@ -57,6 +57,7 @@ _BUILTIN = {
     "self_bleu": "diversity",
     "sentiment": "labels",
     "slor": "likelihood_ratios",
+    "slots": "meaning",
     "standard": "transforms",
     "ter": "overlap",
     "toxicity": "labels",
