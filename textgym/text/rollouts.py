@@ -93,6 +93,17 @@ def read_rollouts(path: str | Path) -> Iterator[Rollout]:
         raise CorpusError(f"{path} holds no rollouts: it is empty")
 
 
+def references_in(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a row of data says a good completion may resemble, under whichever of the usual names.
+
+    Args:
+        row: fields by name; texts, numbers, or lists of them count.
+    """
+    value = row.get(_first(row, REFERENCES))
+    values = value if isinstance(value, list | tuple) else [value]
+    return tuple(str(text) for text in values if isinstance(text, str | int | float))
+
+
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
         files = [file for kind in ("*.jsonl", "*.parquet") for file in path.glob(kind)]
@@ -150,7 +161,7 @@ def _rollouts(row: dict[str, Any], file: Path, line: int) -> Iterator[Rollout]:
     shared = Rollout(
         prompt,
         "",
-        _references(row),
+        references_in(row),
         _metadata(row, rest, where),
         step=_step(row, where),
         phase=str(row.get("phase") or ""),
@@ -186,12 +197,6 @@ def _text(row: Mapping[str, Any], names: tuple[str, ...], where: str) -> str:
 
 def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> str:
     return next((name for name in names if name in row), "")
-
-
-def _references(row: Mapping[str, Any]) -> tuple[str, ...]:
-    value = row.get(_first(row, REFERENCES))
-    values = value if isinstance(value, list) else [value]
-    return tuple(str(text) for text in values if isinstance(text, str | int | float))
 
 
 def _metadata(row: Mapping[str, Any], rest: dict[str, Any], where: str) -> dict[str, Any]:
