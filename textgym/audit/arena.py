@@ -186,13 +186,18 @@ def arena_of_task(reward: RewardLike, task: Task, *, seed: int = 0, good: int = 
 
 
 def arena_of_rollouts(
-    reward: RewardLike, path: str | Path, context: ScoringContext | None = None, *, seed: int = 0, good: int = GOOD
+    reward: RewardLike,
+    saved: str | Path | Sequence[Rollout],
+    context: ScoringContext | None = None,
+    *,
+    seed: int = 0,
+    good: int = GOOD,
 ) -> Arena:
     """Saved rollouts: good are the references in them, or where there are none the completions themselves.
 
     Args:
         reward: what is tried.
-        path: a file or folder as `textgym.text.rollouts.read_rollouts` takes it.
+        saved: a file or folder as `textgym.text.rollouts.read_rollouts` takes it, or what it gave.
         context: a task's, where the reward needs one; its tokenizer makes the tokens. Without one, tokens are words.
         seed: which of the rollouts are taken.
         good: how many good texts at most.
@@ -202,9 +207,10 @@ def arena_of_rollouts(
         ScorerError: the reward needs a task.
     """
     scorer = resolve(reward)
-    rollouts = list(read_rollouts(path))
+    rollouts = list(read_rollouts(saved)) if isinstance(saved, str | Path) else list(saved)
+    name = f" of {saved}" if isinstance(saved, str | Path) else ""
     if not any(rollout.completion.strip() for rollout in rollouts):
-        raise CorpusError(f"{path}: every completion is empty, so there is nothing to try a reward on")
+        raise CorpusError(f"every completion{name} is empty, so there is nothing to try a reward on")
     tokenizer = context.tokenizer if context is not None else _words(rollouts)
     try:
         bound = scorer.bind(TasklessContext() if context is None else context)
@@ -224,7 +230,7 @@ def arena_of_rollouts(
     texts = _rollout_batch(ideal, tokenizer, [r.references[0] for r in ideal]) if ideal else None
     batch = texts or _rollout_batch([r for r in shown if r.completion.strip()] or rollouts[:1], tokenizer)
     longest = max(map(len, [*samples.completions, *batch.completions]))
-    return Arena(bound, batch, samples, group, f"{len(rollouts):,} rollouts of {path}", longest, None, None, recorded)
+    return Arena(bound, batch, samples, group, f"{len(rollouts):,} rollouts{name}", longest, None, None, recorded)
 
 
 def _batch(
@@ -247,7 +253,8 @@ def _draw(model: Any, prompts: list[TokenIds], task: Task, rng: np.random.Genera
 
 
 def _words(rollouts: Sequence[Rollout]) -> Tokenizer:
-    return OpenVocabulary([text for r in rollouts for text in (r.prompt, r.completion, *r.references)])
+    blanks = ["a ", "a\n"]  # a text may end with one
+    return OpenVocabulary([text for r in rollouts for text in (r.prompt, r.completion, *r.references)] + blanks)
 
 
 def _rollout_batch(rows: Sequence[Rollout], tokenizer: Tokenizer, texts: Sequence[str] | None = None) -> TextBatch:

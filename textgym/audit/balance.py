@@ -74,20 +74,26 @@ class Share:
 
 
 def shares(arena: Arena) -> list[Share]:
-    """What each term of the reward contributes among the samples; empty for a reward that is no sum."""
+    """What each term of the reward contributes; empty for a reward that is no sum.
+
+    The variance is that among samples and good texts together: where a policy begins, and where it is to go.
+    """
     terms = list(summands(arena.bound.scorer))
     if len(terms) < 2:
         return []
-    columns = [weight * _of_term(arena, term, arena.samples) for weight, term in terms]
+    samples = [weight * _of_term(arena, term, arena.samples) for weight, term in terms]
+    good = [weight * _of_term(arena, term, arena.good) for weight, term in terms]
+    columns = [np.concatenate(pair) for pair in zip(samples, good, strict=True)]
     known = np.isfinite(columns).all(axis=0)
     total = np.sum(columns, axis=0)
     spread = float(np.var(total[known])) if known.any() else 0.0
     if not spread:
         return []
+    sampled = np.sum(samples, axis=0)
     found = []
-    for (weight, term), column in zip(terms, columns, strict=True):
+    for (weight, term), column, own in zip(terms, columns, samples, strict=True):
         covariance = float(np.cov(column[known], total[known], bias=True)[0, 1])
-        found.append(Share(_shown(weight, term), covariance / spread, _decides(arena, total, column)))
+        found.append(Share(_shown(weight, term), covariance / spread, _decides(arena, sampled, own)))
     return found
 
 

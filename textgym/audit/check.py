@@ -42,6 +42,7 @@ def check_reward(
     gamma: float = 1.0,
     dense: Dense | None = None,
     pairs: Sequence[tuple[str, str, str]] = (),
+    exploit: bool = True,
 ) -> Report:
     """Asks every question that can be asked of a reward.
 
@@ -51,6 +52,7 @@ def check_reward(
         gamma: the agent's discount.
         dense: a reward of the user's own for each token; see `textgym.oracle.keeps_optimum`.
         pairs: (prompt, better, worse) as people have judged them.
+        exploit: whether to look, for a few seconds, for a bad text that earns more than good ones.
     """
     findings = [*_asked(_scores_at_all, arena)]
     if not findings:
@@ -59,8 +61,9 @@ def check_reward(
         if pairs:
             findings += _asked(partial(taste.check_pairs, pairs=pairs), arena)
         findings += _asked(partial(payment.check_delivery, delivery=delivery, gamma=gamma, dense=dense), arena)
-    exploit = _cheapest(arena) if all(f.check != "works" for f in findings) else None
-    return Report(str(arena.bound.scorer), arena.bound.signature, arena.where, findings, exploit)
+    scores = all(finding.check != "works" for finding in findings)
+    cheapest = _cheapest(arena) if exploit and scores else None
+    return Report(str(arena.bound.scorer), arena.bound.signature, arena.where, findings, cheapest)
 
 
 def _cheapest(arena: Arena) -> dict[str, Any] | None:

@@ -56,6 +56,12 @@ def copied_prompt(rng: np.random.Generator, arena: Arena, row: int) -> str:
     return joined(pieces(arena.good.prompt_texts[row]), arena.good.completion_texts[row])
 
 
+def words_of_prompt(rng: np.random.Generator, arena: Arena, row: int) -> str:
+    """The distinct words of the prompt, marks aside."""
+    words = [word for word in pieces(arena.good.prompt_texts[row]) if any(map(str.isalnum, word))]
+    return joined(list(dict.fromkeys(words)), arena.good.completion_texts[row])
+
+
 def first_half(rng: np.random.Generator, arena: Arena, row: int) -> str:
     """The first half of its words."""
     words = _own(arena, row)

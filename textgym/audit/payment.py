@@ -2,20 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int32, Int64
 
 from textgym.audit.arena import Arena
 from textgym.audit.findings import Finding
+from textgym.envs.tasks import Task
 from textgym.errors import TextGymError
 from textgym.oracle.keeping import Dense, keeps_optimum
-from textgym.text.prompts import PromptSet
+from textgym.oracle.solve import solve
 from textgym.types import Tokenizer
 
 WORDS, STEPS = 4, 5
 """Tokens that the small task has beside EOS, and how many a text may have."""
+
+UNBOUNDED = 1 << 60
+"""The oracle counts every token of the vocabulary before it knows which few are allowed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +59,15 @@ def check_delivery(arena: Arena, delivery: str, gamma: float, dense: Dense | Non
         return
     what = "your dense reward" if dense is not None else f"delivery {delivery!r}"
     try:
-        verdict = keeps_optimum(small_task(arena), dense or delivery, gamma=gamma, reward=arena.bound.scorer)
+        reward, small = arena.bound.scorer, small_task(arena)
+        wanted = solve(small, gamma, reward=reward, delivery="terminal", limit=UNBOUNDED)
+        if np.isclose(wanted.value, wanted.uniform_value, rtol=1e-9, atol=1e-12):
+            message = (
+                f"{what}: texts of {WORDS} words and {STEPS} tokens all earn {wanted.value:g}, so nothing is lost there"
+            )
+            yield Finding("delivery", "skip", message, {})
+            return
+        verdict = keeps_optimum(small, dense or delivery, gamma=gamma, reward=reward, limit=UNBOUNDED)
     except TextGymError as error:
         yield Finding("delivery", "skip", f"{what}: the small task cannot be solved: {error}", {})
         return
@@ -65,42 +76,14 @@ def check_delivery(arena: Arena, delivery: str, gamma: float, dense: Dense | Non
     yield Finding("delivery", "ok" if verdict.keeps else "FAIL", f"{what} {verdict} ({where})", numbers)
 
 
-def small_task(arena: Arena) -> Any:
+def small_task(arena: Arena) -> Task:
     """The arena's task with one prompt, the words of one good text, and a budget of a few tokens."""
-    assert arena.task is not None
-    ids, counts = np.unique(np.concatenate([*arena.good.content]), return_counts=True)
-    own = list(dict.fromkeys(arena.good.content[0].tolist()))
-    common = ids[np.argsort(-counts, kind="stable")].tolist()
-    chosen = list(dict.fromkeys([*own[: WORDS - 1], *common]))[:WORDS]
     task = arena.task
-    return replace(
-        task,
-        train=First(task.heldout),
-        max_new_tokens=STEPS,
-        constraint=Few(chosen, task.tokenizer),
-        gold={},
-        success=None,
-    )
-
-
-class First:
-    """A prompt set that holds the first prompt of another."""
-
-    def __init__(self, prompts: PromptSet) -> None:
-        self._prompts = prompts
-
-    def __len__(self) -> int:
-        return 1
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._prompts, name)
-
-    @property
-    def prompt_lengths(self) -> Int64[np.ndarray, " 1"]:
-        """Tokens of the one prompt."""
-        return self._prompts.prompt_lengths[:1]
-
-    @property
-    def reference_lengths(self) -> Int64[np.ndarray, " 1"]:
-        """Tokens of its reference."""
-        return self._prompts.reference_lengths[:1]
+    assert task is not None
+    own = dict.fromkeys(arena.good.content[0].tolist())
+    known, share = arena.tokens
+    common = known[np.argsort(-share, kind="stable")].tolist()
+    chosen = list(dict.fromkeys([*list(own)[: WORDS - 1], *common]))[:WORDS]
+    one = replace(task.heldout, size=np.ones(1, dtype=np.int64))
+    few = Few(chosen, task.tokenizer)
+    return replace(task, train=one, heldout=one, max_new_tokens=STEPS, constraint=few, gold={}, success=None)

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from textgym.audit.arena import Arena
-from textgym.audit.corruptions import SPOILED, doubled, first_words, spoil
+from textgym.audit.corruptions import SPOILED, doubled, first_words, spoil, words_of_prompt
 from textgym.types import TextBatch, TokenIds
 
 WIDTH, CHOICES, SENTENCES = 4, 40, 48
@@ -124,7 +124,8 @@ def try_known(board: Board, seed: int) -> None:
     arena, rows = board.arena, list(board.rows)
     encode = arena.tokenizer.encode
     hows = [(called, how) for how, called in SPOILED.values()]
-    for called, how in [*hows, ("two words", first_words), ("a good text twice", doubled)]:
+    more = [("the prompt's words", words_of_prompt), ("two words", first_words), ("a good text twice", doubled)]
+    for called, how in [*hows, *more]:
         board.score(called, rows, [encode(text) for text in spoil(how, arena, seed, rows)])
     common = _common(arena, CHOICES)
     for count in (1, 8, board.longest):
