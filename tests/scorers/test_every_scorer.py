@@ -1,9 +1,11 @@
 """The laws of `textgym.testing.scorers.check_scorer`, over the whole registry, and that the laws can fail."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from judge_server import judge_server
 from scorer_fakes import FakeContext
 
 from textgym import scorers as s
@@ -20,6 +22,7 @@ PARAMETERS = {
     "ensemble": "ensemble(fluency, informativeness, repetition)",
     "gate": "gate(length, coherence, above=3)",
     "json_schema": 'json_schema(\'{"type": "array"}\')',
+    "judge": "judge('{url}', batch=5)",
     "keywords": "keywords('the, red mat')",
     "regex": "regex('c.t')",
     "lexicographic": "lexicographic(distinct, clip(fluency, -8, 0))",
@@ -80,7 +83,9 @@ OF_A_WORLD = [name for name in registry() if name.split(".")[0] == "gold"]
 
 @pytest.mark.parametrize("name", sorted(set(registry()) - set(OF_A_WORLD)))
 def test_every_registered_scorer_keeps_the_laws(name, file):
-    check_scorer(parse(PARAMETERS.get(name, name).replace("{file}", file)), FakeContext())
+    text = PARAMETERS.get(name, name).replace("{file}", file)
+    with judge_server() if name == "judge" else nullcontext() as server:
+        check_scorer(parse(text.replace("{url}", server.url if server else "")), FakeContext())
 
 
 @pytest.mark.parametrize("text", [*VARIANTS, DEFAULT_REWARD])

@@ -195,7 +195,7 @@ class _Disk:
                 return super().fetch(mode, filename, value, read)
 
         self._path, self._complained = path, False
-        self._open = lambda: diskcache.Cache(path, disk=JsonAlone)
+        self._open: Callable[[], Any] = lambda: diskcache.Cache(path, disk=JsonAlone)
         self._errors = (sqlite3.Error, OSError, diskcache.Timeout)
 
     def read(self, keys: Sequence[str]) -> dict[str, Row]:

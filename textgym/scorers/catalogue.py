@@ -41,6 +41,7 @@ _BUILTIN = {
     "informativeness": "likelihood",
     "json": "json_text",
     "json_schema": "json_text",
+    "judge": "judging",
     "keywords": "coverage",
     "length": "lengths",
     "lexicographic": "several",
