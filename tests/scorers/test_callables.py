@@ -37,13 +37,83 @@ def test_parameters_are_filled_by_name_row_by_row():
     assert scored(lambda completion_ids, **rest: len(completion_ids) + len(rest)) == [2 + 6, 1 + 6]
 
 
+OF_A_TRAINER = {"trainer_state", "log_extra", "log_metric"}
+
+
 def test_plural_names_are_lists_as_trl_passes_them():
     def reward(prompts, completions, answer, **kwargs):
-        assert kwargs.keys() == {"references", "metadata", "prompt_ids", "completion_ids"}
+        assert kwargs.keys() == {"references", "metadata", "prompt_ids", "completion_ids", *OF_A_TRAINER}
         return [len(p) + len(c) + a for p, c, a in zip(prompts, completions, answer, strict=True)]
 
     assert scored(reward) == [11, 11]
     assert scored(lambda completions: [len(c) for c in completions]) == [7, 5]
+
+
+def test_a_function_of_trl_may_log_and_ask_for_the_step():
+    def reward(prompts, completions, completion_ids, trainer_state=None, log_extra=None, log_metric=None):
+        log_metric("length", 3.0)
+        log_extra("texts", completions)
+        return [len(ids) + trainer_state.global_step for ids in completion_ids]
+
+    assert scored(reward) == [2, 1]
+
+
+def test_a_function_of_conversations_is_told_by_its_annotation():
+    def reward(completions: list[list[dict[str, str]]], prompts=None, **kwargs) -> list[float]:
+        assert prompts[0] == [{"role": "user", "content": "a"}]
+        return [len(completion[0]["content"]) for completion in completions]
+
+    assert scored(reward) == [7, 5]
+
+
+async def wait_and_score(completions, **kwargs):
+    return [len(completion) for completion in completions]
+
+
+def test_coroutine_functions_are_awaited():
+    async def score(text):
+        return len(text)
+
+    assert scored(wait_and_score) == scored(score) == [7, 5]
+
+
+# -- verl
+
+
+def test_a_function_of_verl_gets_truth_and_metadata():
+    def compute_score(data_source, solution_str, ground_truth, extra_info=None):
+        assert data_source == ""
+        assert extra_info["prompt"] in "ab"
+        return (solution_str == ground_truth) + extra_info["answer"]
+
+    assert scored(compute_score) == [1 + 3, 5]
+
+
+def test_what_is_known_goes_before_references():
+    batch = batch_of_texts(
+        ["x"],
+        references=[["reference"]],
+        metadata=[{"ground_truth": ["a", "b"], "data_source": "gsm8k", "extra_info": {"index": 4}, "scale": 10}],
+    )
+
+    def compute_score(data_source, solution_str, ground_truth, extra_info, scale=1):
+        assert (data_source, ground_truth, extra_info) == ("gsm8k", ["a", "b"], {"index": 4})
+        return scale
+
+    assert scored(compute_score, batch) == [10]
+    assert scored(lambda solution_str, **kwargs: len(kwargs), batch) == [3]
+
+
+def test_a_mapping_holds_the_score_and_its_parts():
+    def compute_score(data_source, solution_str, ground_truth, extra_info=None):
+        return {"score": len(solution_str), "acc": solution_str == ground_truth, "pred": "x"}
+
+    scores = s.resolve(compute_score).score(BATCH)
+    assert scores.values.tolist() == [7, 5]
+    assert {name: column.tolist() for name, column in scores.components.items()} == {"acc": [1, 0]}
+    with pytest.raises(ScoringFailure, match=r"with 'score' is expected, not one with \['acc'\]"):
+        s.resolve(lambda solution_str: {"acc": 1.0}).score(BATCH)
+    assert not s.resolve(lambda solution_str: None).score(BATCH).valid.any()
 
 
 def test_a_batch_is_handed_over_whole():
@@ -105,6 +175,14 @@ def test_two_functions_of_one_name_are_two_components():
 
 
 # -- functions in files
+
+
+def test_a_file_of_verl_is_a_reward(here):
+    (here / "reward.py").write_text(
+        "def compute_score(data_source, solution_str, ground_truth, extra_info=None):\n"
+        "    return {'score': float(solution_str == ground_truth), 'acc': 1.0}\n"
+    )
+    assert s.resolve("./reward.py:compute_score").bind(None).score(BATCH).values.tolist() == [1, 0]
 
 
 @pytest.fixture

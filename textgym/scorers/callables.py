@@ -1,14 +1,4 @@
-"""Any Python function as a scorer, called by what its signature takes.
-
-======================================  ==================================================================
-``f(text)``                             the completion's text (one parameter, any name not listed below)
-``f(completion, references, ...)``      any of `ROW_NAMES` and of the keys of the metadata, one row a call
-``f(prompts, completions, **columns)``  any of `COLUMN_NAMES` and of the keys of the metadata, as lists (TRL)
-``f(batch)``                            the whole `TextBatch` (a parameter named so, or annotated so)
-======================================  ==================================================================
-
-A row function returns a number, or None for "not applicable"; the others a list of those, or `Scores`.
-"""
+"""Any Python function as a scorer: in hand, in a file, or registered. `calling` says with what it is called."""
 
 import dataclasses
 import hashlib
@@ -16,23 +6,16 @@ import importlib.util
 import inspect
 import sys
 import typing
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
-import numpy as np
-
-from textgym.errors import ScorerError, ScoringFailure, did_you_mean
+from textgym.errors import ScorerError, did_you_mean
 from textgym.scorers.base import Score, Scorer, register
+from textgym.scorers.calling import COLUMN_NAMES, ROW_NAMES, Function, caller_of
 from textgym.types import Scores, ScoringContext, TextBatch
-
-ROW_NAMES = ("prompt", "completion", "references", "metadata", "prompt_ids", "completion_ids")
-COLUMN_NAMES = ("prompts", "completions", "references", "metadata", "prompt_ids", "completion_ids")
-
-Function = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -40,7 +23,7 @@ class CallableScorer(Scorer):
     """A function in hand. It takes part in expressions, but has no text form that could be read back.
 
     Args:
-        function: what is called; see the table above.
+        function: what is called; see the table in `calling`.
     """
 
     function: Function
@@ -79,6 +62,8 @@ class FileScorer(Scorer):
     """
 
     reference: str
+    formula = "f(completion)"
+    source = ""
     positional = 1
 
     def __post_init__(self) -> None:
@@ -144,98 +129,6 @@ def scorer_class_of(function: Function, name: str) -> type[Scorer]:
         frozen=True,
         namespace={"function": staticmethod(function), "__module__": function.__module__, "__doc__": function.__doc__},
     )
-
-
-def caller_of(function: Function) -> Score:
-    """The function as a scorer of batches, by what its parameters are called.
-
-    Raises:
-        ScorerError: its parameters are more than one and none of the names that are known.
-    """
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # some built-ins have none
-        return partial(_call_with_text, function)
-    taken = [p for p in signature.parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    taken = [p for p in taken if not (isinstance(function, partial) and p.name in function.keywords)]
-    anything = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
-    names = [p.name for p in taken]
-    needed = [p.name for p in taken if p.default is p.empty]
-    if taken and (names[0] == "batch" or taken[0].annotation in (TextBatch, "TextBatch")) and len(needed) < 2:
-        return partial(_call_with_batch, function)
-    if "completions" in names or "prompts" in names:
-        return partial(_call_with_columns, function, None if anything else tuple(names))
-    if {*needed} & {*ROW_NAMES} or (anything and not needed):
-        return partial(_call_with_row, function, None if anything else tuple(names))
-    if len(needed) == 1 or (names and not needed):
-        return partial(_call_with_text, function)
-    raise ScorerError(
-        f"{getattr(function, '__name__', function)}{signature} is no reward function: it takes one text, or "
-        f"any of {', '.join(ROW_NAMES)} (one row a call), or any of {', '.join(COLUMN_NAMES)} (lists), or a batch"
-    )
-
-
-def _call_with_text(function: Function, batch: TextBatch) -> Scores:
-    return _as_scores([function(text) for text in batch.completion_texts])
-
-
-def _call_with_batch(function: Function, batch: TextBatch) -> Scores:
-    result = function(batch)
-    return result if isinstance(result, Scores) else _as_scores(result)
-
-
-def _call_with_row(function: Function, names: Sequence[str] | None, batch: TextBatch) -> Scores:
-    rows = []
-    for index in range(len(batch)):
-        row: dict[str, Any] = {
-            **(batch.metadata[index] if batch.metadata else {}),
-            "prompt": batch.prompt_texts[index],
-            "completion": batch.completion_texts[index],
-            "references": list(batch.references[index]) if batch.references else [],
-            "metadata": dict(batch.metadata[index]) if batch.metadata else {},
-            "prompt_ids": batch.prompts[index],
-            "completion_ids": batch.completions[index],
-        }
-        rows.append(function(**_chosen(row, names)))
-    return _as_scores(rows)
-
-
-def _call_with_columns(function: Function, names: Sequence[str] | None, batch: TextBatch) -> Scores:
-    keys = dict.fromkeys(key for row in batch.metadata for key in row)
-    columns: dict[str, Any] = {
-        **{key: [row.get(key) for row in batch.metadata] for key in keys},
-        "prompts": list(batch.prompt_texts),
-        "completions": list(batch.completion_texts),
-        "references": [list(row) for row in batch.references] or [[] for _ in range(len(batch))],
-        "metadata": [dict(row) for row in batch.metadata] or [{} for _ in range(len(batch))],
-        "prompt_ids": list(batch.prompts),
-        "completion_ids": list(batch.completions),
-    }
-    return _as_scores(function(**_chosen(columns, names)))
-
-
-def _chosen(given: Mapping[str, Any], names: Sequence[str] | None) -> dict[str, Any]:
-    """The arguments that the function takes; all if it takes anything."""
-    return {key: value for key, value in given.items() if names is None or key in names}
-
-
-def _as_scores(results: Any) -> Scores:
-    """Numbers and Nones as Scores; the shape is checked by whoever asked."""
-    if isinstance(results, (str, bytes)) or not isinstance(results, (Sequence, np.ndarray)):
-        raise ScoringFailure(f"a list with a number for each text is expected, not {type(results).__name__}")
-    values = [0.0 if result is None else _number(result) for result in results]
-    valid = [result is not None for result in results]
-    return Scores(np.array(values, dtype=np.float64), np.array(valid, dtype=bool))
-
-
-def _number(result: Any) -> float:
-    """A Python, numpy or torch scalar as a float; text is none, even if it reads as one."""
-    try:
-        if hasattr(result, "__float__"):
-            return float(result)
-    except (TypeError, ValueError):  # an array of several numbers
-        pass
-    raise ScoringFailure(f"a number or None is expected for each text, not {result!r}")
 
 
 def _read(reference: str) -> bytes:
