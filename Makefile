@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check slow clean
+.PHONY: demo test check docs slow clean
 
 demo: $(INSTALLED)
 	$(BIN)/textgym train --task story --model story-small --out runs/demo
@@ -21,6 +21,11 @@ check: $(INSTALLED)
 	$(BIN)/python -m pip install -q --no-deps --no-compile --target build/tree .
 	cd build/tree && MYPYPATH=. ../../$(BIN)/mypy --config-file ../../pyproject.toml -p textgym
 	cd build/tree && ../../$(BIN)/lint-imports --config ../../pyproject.toml
+
+# The pages that are made from the code.
+docs: $(INSTALLED)
+	$(BIN)/textgym list scorers --markdown > docs/.scorers.md
+	mv docs/.scorers.md docs/scorers.md
 
 slow: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow

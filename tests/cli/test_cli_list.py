@@ -3,6 +3,7 @@ import json
 import pytest
 
 from textgym import __version__
+from textgym.reports.scorer_catalogue import catalogue_page
 
 
 def test_list_names_everything_that_other_commands_take(textgym):
@@ -22,6 +23,11 @@ def test_scorers_are_listed_with_range_and_unit(textgym):
     assert (rows["fluency"]["range"], rows["fluency"]["unit"]) == ([None, 0.0], "nats per token")
     shown = textgym("list", "scorers").stdout
     assert "range (-inf, 0] nats per token" in " ".join(shown.split())
+
+
+def test_the_scorers_are_listed_as_the_documentation_has_them(textgym):
+    assert textgym("list", "scorers", "--markdown").stdout == catalogue_page()
+    assert textgym("list", "tasks", "--markdown").exit_code == 2
 
 
 @pytest.mark.parametrize("kind", ["scorers", "tasks", "agents", "tokenizers", "models"])

@@ -134,11 +134,11 @@ def test_no_two_phrasings_of_a_slot_share_a_value():
 
 def test_peoples_texts_say_their_own_meaning_and_not_anothers(data: Path) -> None:
     with (data / "e2e_nlg" / "devset.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))[::4]
+        rows = list(csv.DictReader(file))[::12]
     others = np.random.default_rng(0).permutation(len(rows))
     texts, own = [row["ref"] for row in rows], [row["mr"] for row in rows]
     other = [own[i] for i in others]
-    assert len(rows) > 1000
+    assert len(rows) > 350
     kept = np.array(own) != np.array(other)
     covered, by_chance = (s.slots().score_texts(texts, prompts)[kept] for prompts in (own, other))
     assert covered.mean() > 0.9 and by_chance.mean() < 0.35

@@ -29,8 +29,18 @@ class Kind(str, Enum):
 def list_names(
     kind: Annotated[Kind | None, typer.Argument(help="One kind of names; all kinds if not given.")] = None,
     json: options.Json = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Scorers as docs/scorers.md has them.", rich_help_panel=options.OUTPUT)
+    ] = False,
 ) -> None:
     """List scorers, tasks, agents, tokenizers and models by name."""
+    if markdown:
+        if kind not in (None, Kind.scorers) or json:
+            raise typer.BadParameter("--markdown is a page of scorers: textgym list scorers --markdown")
+        from textgym.reports.scorer_catalogue import catalogue_page
+
+        typer.echo(catalogue_page().encode(), nl=False)
+        return
     kinds = [kind.value] if kind else [each.value for each in Kind]
     found = {each: _LISTS[each]() for each in kinds}
     if json:
@@ -41,25 +51,23 @@ def list_names(
 
 
 def scorers() -> list[dict[str, Any]]:
-    """Every scorer with its parameters, range, unit and what it needs; range and unit None where they depend."""
-    from textgym.scorers.base import registry
-    from textgym.scorers.parameters import parameters
+    """Every scorer with its definition, and what it needs; None for what depends on parameters or parts."""
+    from textgym.reports.scorer_catalogue import entries
 
-    rows = []
-    for name, scorer in registry().items():
-        taken = parameters(scorer)
-        one = None if any(parameter.required for parameter in taken) else scorer()
-        rows.append(
-            {
-                "name": name,
-                "parameters": [str(parameter) for parameter in taken],
-                "range": None if one is None else [end if math.isfinite(end) else None for end in one.range],
-                "unit": None if one is None else one.unit,
-                "needs": None if one is None else sorted(one.needs),
-                "description": _first_line(scorer.__doc__),
-            }
-        )
-    return rows
+    return [
+        {
+            "name": one.name,
+            "parameters": list(one.parameters),
+            "formula": one.formula,
+            "range": one.range and [end if math.isfinite(end) else None for end in one.range],
+            "unit": one.unit,
+            "kind": one.kind,
+            "needs": None if one.needs is None else list(one.needs),
+            "source": one.source,
+            "description": one.description,
+        }
+        for one in entries()
+    ]
 
 
 def tasks() -> list[dict[str, Any]]:

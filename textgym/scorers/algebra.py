@@ -89,6 +89,8 @@ class Constant(Composite):
     """The same number for every text."""
 
     value: float
+    formula = "the number"
+    source = ""
     name: ClassVar[str] = "constant"
 
     @property
@@ -137,8 +139,10 @@ def _enclosed(part: Scorer, level: int, full: bool) -> str:
 
 @dataclass(frozen=True)
 class Sum(_Binary):
-    """left + right."""
+    """Two parts added."""
 
+    formula = "x + y"
+    source = ""
     name: ClassVar[str] = "sum"
     operator: ClassVar[str] = " + "
     level: ClassVar[int] = SUM
@@ -158,8 +162,10 @@ class Sum(_Binary):
 
 @dataclass(frozen=True)
 class Difference(_Binary):
-    """left - right."""
+    """One part less another."""
 
+    formula = "x - y"
+    source = ""
     name: ClassVar[str] = "difference"
     operator: ClassVar[str] = " - "
     level: ClassVar[int] = SUM
@@ -179,8 +185,10 @@ class Difference(_Binary):
 
 @dataclass(frozen=True)
 class Product(_Binary):
-    """left * right; a weight where one side is a number."""
+    """One part times another; a weight where one of them is a number."""
 
+    formula = "x * y"
+    source = ""
     name: ClassVar[str] = "product"
     operator: ClassVar[str] = "*"
     level: ClassVar[int] = PRODUCT
@@ -214,9 +222,11 @@ def _times(x: float, y: float) -> float:
 
 @dataclass(frozen=True)
 class Negative(Composite):
-    """-of."""
+    """A part with its sign turned."""
 
     of: Scorer
+    formula = "-x"
+    source = ""
     name: ClassVar[str] = "negative"
 
     @property

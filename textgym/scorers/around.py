@@ -22,6 +22,7 @@ class Around(Scorer):
 
     of: Scorer
     positional = 1
+    source = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -29,6 +29,8 @@ class Coherence(Scorer):
     """
 
     embedding: str = "lsa:64"
+    formula = "mean of cos(e(unit_i), e(unit_i+1))"
+    source = "Foltz, Kintsch and Landauer 1998"
     range = (-1.0, 1.0)
     unit = "cosine"
     prefix_scorable = True

@@ -40,6 +40,8 @@ class Gate(Composite):
     above: float | None = None
     below: float | None = None
     otherwise: float | None = None
+    formula = "x if above < condition < below else otherwise"
+    source = ""
     _floor: float = field(init=False, repr=False, compare=False)
     positional = 2
 
@@ -104,6 +106,8 @@ class Penalty(Composite):
     above: float | None = None
     below: float | None = None
     weight: float = 1.0
+    formula = "-weight * (max(x - above, 0) + max(below - x, 0))"
+    source = ""
     positional = 1
 
     def __post_init__(self) -> None:

@@ -38,6 +38,8 @@ class Keywords(Scorer):
 
     words: str | None = None
     field: str = _DEFAULT_FIELD
+    formula = "|required words that occur| / |required words|"
+    source = "Lin et al. 2020 (CommonGen), section 4"
     positional = 1
     range = (0.0, 1.0)
     unit = "share of keywords"

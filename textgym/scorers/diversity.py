@@ -39,7 +39,7 @@ class SelfBleu(Scorer):
     within: Within = "prompt"
     most: int = 100
     formula = "BLEU(text, others of its set)"
-    source = "Zhu et al. 2018 (Texygen), section 3"
+    source = "Zhu et al. 2018 (Texygen)"
     range = (0.0, 1.0)
     unit = "BLEU / 100"
     higher_is_better = False
@@ -82,7 +82,7 @@ class CompressionRatio(Scorer):
 
     within: Within = "prompt"
     formula = "|texts| / |zlib(texts)|, in bytes"
-    source = "Shaib et al. 2024, section 3"
+    source = "Shaib et al. 2024"
     range = (0.0, 1032.0)  # the format allows no more: 258 bytes in two bits
     unit = "bytes per byte"
     higher_is_better = False

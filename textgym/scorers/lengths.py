@@ -28,7 +28,7 @@ class Length(Scorer):
     min: int | None = None
     max: int | None = None
     formula = "T, or -|T - target|, or -max(min - T, T - max, 0)"
-    source = "plain count"
+    source = ""
     unit = "tokens"
     causal = True
 

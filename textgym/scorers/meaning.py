@@ -27,7 +27,10 @@ _TOKEN = re.compile(
 )
 _NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _NUMBERS = {word: str(i) for i, word in enumerate(_NUMBER_WORDS)}
-_NOT = r"(?:not|no|non|never|neither|nor|cannot|without|\w+n't|(?:is|are|do|does|wo|ca)nt|un\w*friendly|unsuitable|inappropriate|discourag\w+)"
+_NOT = (
+    r"(?:not|no|non|never|neither|nor|cannot|without|\w+n't|(?:is|are|do|does|wo|ca)nt"
+    r"|un\w*friendly|unsuitable|inappropriate|discourag\w+)"
+)
 _NEAR = r"(?: (?!(?:but|and|[.,])(?: |$))[^ ]+){0,3}"
 _TAKEN = "\x00"
 """Stands for a name that was found, so that its words are not taken for other values."""
@@ -50,7 +53,7 @@ class Slots(Scorer):
     field: str = "mr"
     positional = 1
     formula = "|slots said| / |slots|, or (missing + hallucinated + duplicated) / |slots|"
-    source = "Wen et al. 2015, section 5.1; Novikova et al. 2017 for E2E"
+    source = "Wen et al. 2015; Novikova et al. 2017 for E2E"
     prefix_scorable = True
 
     @property

@@ -2,7 +2,7 @@
 
 rep-n      = 1 - |distinct n-grams| / |n-grams|   (Welleck et al. 2020, section 6.1)
 distinct-n =     |distinct n-grams| / |n-grams|   (Li et al. 2016, section 5.2, within one text)
-EAD        =     |distinct n-grams| / expected number of them   (Liu et al. 2022, equation 3)
+EAD        =     |distinct n-grams| / expected number of them   (Liu et al. 2022)
 """
 
 import math
@@ -100,7 +100,7 @@ class ExpectationAdjustedDistinct(Scorer):
     n: int = 1
     vocab_size: int | None = None
     formula = "|distinct n-grams| / (V^n (1 - (1 - 1/V^n)^C)), C = |n-grams|"
-    source = "Liu et al. 2022, equation 3"
+    source = "Liu et al. 2022"
     range = (0.0, math.e / (math.e - 1))
     unit = "of what is expected"
     causal = True

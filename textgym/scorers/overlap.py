@@ -118,7 +118,7 @@ class Chrf(_SacreBleu):
     lowercase: bool = False
     corpus: bool = False
     formula = "(1 + beta^2) P R / (beta^2 P + R), P and R means over n-grams of 1 to n characters"
-    source = "Popovic 2015, section 2; Popovic 2017 for words"
+    source = "Popovic 2015; Popovic 2017 for words"
     unit = "chrF / 100"
 
     def __post_init__(self) -> None:
@@ -152,7 +152,7 @@ class Ter(_SacreBleu):
     asian: bool = False
     corpus: bool = False
     formula = "(insertions + deletions + substitutions + shifts) / |words of the references|"
-    source = "Snover et al. 2006, section 3"
+    source = "Snover et al. 2006"
     range = (0.0, float("inf"))
     unit = "edits per word"
     higher_is_better = False

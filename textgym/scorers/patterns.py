@@ -35,6 +35,8 @@ class Regex(Scorer):
     pattern: str
     match: Literal["search", "full"] = "search"
     timeout: float = 1.0
+    formula = "1 if the pattern matches else 0"
+    source = ""
     positional = 1
     range = (0.0, 1.0)
 

@@ -43,6 +43,9 @@ class Factors(_Several):
         of: two factors or more; of the first two, one at least is no number.
     """
 
+    formula = "x * y * ..."
+    source = ""
+
     def __new__(cls, *of: Scorer | float) -> Any:
         """Folds the parts into `textgym.scorers.algebra.Product` nodes; there is no node of this class."""
         factors = super().__new__(cls)
@@ -64,6 +67,9 @@ class Ensemble(_Several):
     """
 
     how: Literal["mean", "min", "median"] = "mean"
+
+    formula = "mean, min or median of x, y, ..."
+    source = "Coste et al. 2024"
 
     def __init__(self, *of: Scorer | float, how: Literal["mean", "min", "median"] = "mean") -> None:
         object.__setattr__(self, "how", how)
@@ -121,6 +127,8 @@ class Lexicographic(_Several):
     """
 
     steps: int = 100
+    formula = "(k_1 b^(n-1) + ... + k_n) / (b^n - 1), k levels of b = steps + 1"
+    source = ""
     _scales: tuple[tuple[float, float], ...] = field(init=False, repr=False, compare=False)
 
     def __init__(self, *of: Scorer | float, steps: int = 100) -> None:

@@ -36,7 +36,7 @@ def _rated(words: str, score: int) -> str:
     between = r"(?: (?:of|is|are|as|at|being|by|customers?|a|an|the|very|its|was|it|them|this))*"
     return (
         rf"(?:{words}){who} {noun}|{noun}{between} (?:{words})"
-        rf"|{score} (?:out )?of (?:a possible )?5|{score} 5|(?<!of ){score} stars?"
+        rf"|{score} (?:out of|out|of) (?:a possible )?5|{score} 5|(?<!of ){score} stars?"
     )
 
 

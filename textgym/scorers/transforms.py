@@ -27,6 +27,8 @@ class Clip(Composite):
     of: Scorer
     low: float | None = None
     high: float | None = None
+    formula = "min(max(x, low), high)"
+    source = ""
     positional = 3
 
     def __post_init__(self) -> None:
@@ -65,17 +67,15 @@ class Standard(Composite):
     """
 
     of: Scorer
+    formula = "(x - mean(x of references)) / sd(x of references)"
+    source = ""
+    unit = "sd"
     positional = 1
 
     @property
     def needs(self) -> frozenset[str]:
         """A context, beside what the part needs."""
         return super().needs | {"calibration"}
-
-    @property
-    def unit(self) -> str:
-        """Standard deviations."""
-        return "sd"
 
     def combiner(self, context: ScoringContext | None) -> Combine:
         """Scores the references, or takes mean and sd from the context's store.
@@ -122,6 +122,8 @@ class Default(Composite):
 
     of: Scorer
     value: float
+    formula = "x where applicable, else value"
+    source = ""
     positional = 2
 
     @property
@@ -159,6 +161,8 @@ class Rank(Composite):
     """
 
     of: Scorer
+    formula = "(|lower| + |equal others| / 2) / |others|"
+    source = ""
     range = (0.0, 1.0)
     causal = False
     set_level = True

@@ -23,6 +23,9 @@ class BigramReward(MachineScorer):
     """
 
     seed: int = 0
+    formula = "sum over t of r(w_t-1, w_t), r uniform in [-1, 1)"
+    source = ""
+    unit = "points"
 
     def __post_init__(self) -> None:
         super().__post_init__()

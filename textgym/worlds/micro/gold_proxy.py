@@ -25,6 +25,9 @@ KEYWORD = 1
 class Proxy(MachineScorer):
     """How often the keyword, the first word of the vocabulary, stands in a completion."""
 
+    formula = "|keywords|"
+    source = ""
+    unit = "points"
     range = (0.0, float("inf"))
 
     def machine(self, tokenizer: Tokenizer) -> "_Keyword":
@@ -36,6 +39,10 @@ class Proxy(MachineScorer):
 @dataclass(frozen=True)
 class Gold(MachineScorer):
     """How often the keyword stands behind another word or at the beginning, less how often behind itself."""
+
+    formula = "|keywords not behind a keyword| - |keywords behind a keyword|"
+    source = ""
+    unit = "points"
 
     def machine(self, tokenizer: Tokenizer) -> "_Keyword":
         """A keyword earns 1, and -1 right behind another one."""

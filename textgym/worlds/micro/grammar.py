@@ -32,6 +32,8 @@ _NEXT[_NOUN, _V] = _NEXT[_DONE, _STOP] = _DONE
 class Acceptance(MachineScorer):
     """1 for a text of the grammar, EOS aside; 0 for any other."""
 
+    formula = "1 if the text is of the grammar else 0"
+    source = ""
     range = (0.0, 1.0)
 
     def machine(self, tokenizer: Tokenizer) -> "_Automaton":

@@ -24,6 +24,8 @@ class KeyToken(MachineScorer):
 
     at: int = 0
     seed: int = 0
+    formula = "1 if w_at = key else 0"
+    source = ""
     range = (0.0, 1.0)
 
     def __post_init__(self) -> None:

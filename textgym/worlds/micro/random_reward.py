@@ -26,6 +26,8 @@ class RandomReward(MachineScorer):
     """
 
     seed: int = 0
+    formula = "r(state), r uniform in [0, 1)"
+    source = ""
     states: int = 1024
     range = (0.0, 1.0)
 

@@ -129,6 +129,8 @@ class Quality(GoldAxis):
     unparsable, contradictory and redundant sentences, and s how many new situations events bring about that can happen.
     """
 
+    formula = "max(A, 0) (1 - u) (1 - c) (1 - d) min(1, s/4)"
+    source = ""
     range = (0.0, 1.0)
 
     def axis(self, truth: Truth, rows: Rows, norms: Norms) -> Values:
@@ -147,6 +149,8 @@ class Gold(Quality):
 class Fluency(GoldAxis):
     """Mean log-probability of a token under the world's own grammar, with its noise; blind to what is true."""
 
+    formula = "mean over t of log P(w_t | w_<t), P of the world grammar"
+    source = ""
     range = (-float("inf"), 0.0)
     unit = "nats per token"
 
@@ -163,6 +167,8 @@ class Typicality(GoldAxis):
     The most probable text is not the best one (Meister et al. 2023, locally typical sampling).
     """
 
+    formula = "-|fluency - mean fluency of clean stories|"
+    source = "Meister et al. 2023"
     range = (-float("inf"), 0.0)
     unit = "nats per token"
 
@@ -177,6 +183,8 @@ class Typicality(GoldAxis):
 class Grammatical(GoldAxis):
     """1 - u: the share of sentences that are sentences."""
 
+    formula = "1 - |unparsable sentences| / |sentences|"
+    source = ""
     range = (0.0, 1.0)
 
     def axis(self, truth: Truth, rows: Rows, norms: Norms) -> Values:
@@ -189,6 +197,8 @@ class Grammatical(GoldAxis):
 class Coherent(GoldAxis):
     """1 - c: the share of sentences that do not contradict the story so far; 1 where nothing is said."""
 
+    formula = "1 - |contradictory sentences| / |sentences|"
+    source = ""
     range = (0.0, 1.0)
 
     def axis(self, truth: Truth, rows: Rows, norms: Norms) -> Values:
@@ -201,6 +211,8 @@ class Coherent(GoldAxis):
 class Faithful(GoldAxis):
     """The share of sentences that can be true, the brief's world being what it is; 1 where nothing is said."""
 
+    formula = "1 - |unfaithful sentences| / |sentences|"
+    source = ""
     range = (0.0, 1.0)
 
     def axis(self, truth: Truth, rows: Rows, norms: Norms) -> Values:
@@ -217,6 +229,8 @@ class Informed(GoldAxis):
     fact adds nothing, a lie subtracts.
     """
 
+    formula = "A = mean over facts of (p_true - prior) / (1 - prior)"
+    source = ""
     range = (-1.0, 1.0)
 
     def axis(self, truth: Truth, rows: Rows, norms: Norms) -> Values:
@@ -229,6 +243,8 @@ class Informed(GoldAxis):
 class Bits(GoldAxis):
     """How far a story narrows down how it began: log2 of all worlds over those that fit it best; lies count."""
 
+    formula = "log2(|worlds| / |worlds that fit best|)"
+    source = ""
     range = (0.0, float("inf"))
     unit = "bits"
 
@@ -242,6 +258,8 @@ class Bits(GoldAxis):
 class Novel(GoldAxis):
     """1 - d: the share of sentences that change the world or what a reader believes; 1 where nothing is said."""
 
+    formula = "1 - |redundant sentences| / |sentences|"
+    source = ""
     range = (0.0, 1.0)
 
     def axis(self, truth: Truth, rows: Rows, norms: Norms) -> Values:
@@ -254,6 +272,8 @@ class Novel(GoldAxis):
 class Changes(GoldAxis):
     """How often the brief's world became another by an event that could happen in it, there and back included."""
 
+    formula = "|changes of the world by possible events|"
+    source = ""
     range = (0.0, float("inf"))
     unit = "events"
 
@@ -270,6 +290,8 @@ class Types(GoldAxis):
     The other rates leave fillers out, so a story may be padded with them; it shows here.
     """
 
+    formula = "JSD(types of the story, types of clean stories)"
+    source = ""
     range = (0.0, 1.0)
     unit = "bits"
     higher_is_better = False
