@@ -212,14 +212,14 @@ def test_a_name_that_is_taken_or_cannot_be_written_is_refused(name):
 
 
 def test_another_package_brings_a_scorer_by_its_entry_point(clean, monkeypatch, tmp_path):
-    (tmp_path / "plugged_in.py").write_text("def brevity(text):\n    return -float(len(text))\n")
+    (tmp_path / "plugged_in.py").write_text("def shortness(text):\n    return -float(len(text))\n")
     monkeypatch.syspath_prepend(tmp_path)
-    point = EntryPoint(name="brevity", value="plugged_in:brevity", group="textgym.scorers")
+    point = EntryPoint(name="shortness", value="plugged_in:shortness", group="textgym.scorers")
     monkeypatch.setattr(catalogue, "entry_points", lambda group: [point] if group == "textgym.scorers" else [])
     catalogue._plugins.cache_clear()
     try:
-        assert "brevity" in s.scorer_names()
-        assert s.parse("brevity").score_texts(["abc"]).tolist() == [-3.0]
+        assert "shortness" in s.scorer_names()
+        assert s.parse("shortness").score_texts(["abc"]).tolist() == [-3.0]
     finally:
         catalogue._plugins.cache_clear()
 

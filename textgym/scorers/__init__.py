@@ -16,6 +16,7 @@ _LAZY = {
     "Reward": "reward",
     "batch_of_texts": "plain",
     "bind_reward": "reward",
+    "metric": "metrics",
     "parse": "spec",
     "resolve": "spec",
 }  # public name -> the module that holds it

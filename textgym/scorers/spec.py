@@ -13,6 +13,7 @@ from textgym.scorers.bound import walk
 from textgym.scorers.callables import CallableScorer, FileScorer
 from textgym.scorers.catalogue import scorer_class, scorer_names, scorer_of_function
 from textgym.scorers.grammar import parse
+from textgym.scorers.metrics import Metric, is_metric, metric
 from textgym.scorers.parameters import build, fit_all, list_parameters, parameters
 
 __all__ = ["DEFAULT_REWARD", "RewardLike", "check_serialises", "parse", "resolve"]
@@ -23,7 +24,7 @@ DEFAULT_REWARD = (
 )
 """Total and bounded: unbounded surprisal alone would reward word salad."""
 
-RewardLike = str | Mapping[str, Any] | Scorer | type[Scorer] | Callable[..., Any]
+RewardLike = str | Mapping[str, Any] | Scorer | type[Scorer] | Callable[..., Any] | Metric
 """What may be given as a reward; see `resolve`."""
 
 _FILE = re.compile(r"(?s).+\.py:[^\W\d]\w*")
@@ -35,7 +36,7 @@ def resolve(reward: RewardLike) -> Scorer:
     Args:
         reward: an expression; ``path/to/file.py:function``; a mapping ``{"scorer": "repetition", "n": 3}`` (where a
             parameter is a scorer, its value is anything that is allowed here; where it is several, a list of such); a
-            scorer; a function.
+            scorer; a function; a metric of Hugging Face `evaluate`.
 
     Raises:
         SpecError: an expression that cannot be read.
@@ -54,6 +55,8 @@ def resolve(reward: RewardLike) -> Scorer:
         return _from_mapping(reward)
     if isinstance(reward, type) and issubclass(reward, Scorer):
         return reward()
+    if is_metric(reward):
+        return metric(reward)
     if callable(reward):
         registered = scorer_of_function(reward) if getattr(reward, "__hash__", None) else None
         return registered() if registered else CallableScorer(reward)
