@@ -220,7 +220,9 @@ FAULTY: tuple[Planted, ...] = (
     Planted("answer anywhere", contains_answer, "sums", ("prompt",)),
     Planted("a blank at the end", ends_with_answer, "sums", ("blanks",)),
     Planted("dense reward for length", "chrf", "story", ("delivery",), {"dense": a_token_a_point}),
-    Planted("per token, discounted", "fluency(form='sum')", "story", ("delivery",), {"delivery": "per_token", "gamma": 0.5}),
+    Planted(
+        "per token, discounted", "fluency(form='sum')", "story", ("delivery",), {"delivery": "per_token", "gamma": 0.5}
+    ),
 )
 
 SOUND: tuple[Planted, ...] = (

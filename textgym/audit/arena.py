@@ -20,7 +20,7 @@ from textgym.envs.tasks import Task
 from textgym.errors import CorpusError, ScorerError, TaskError
 from textgym.models.ngram import KneserNey
 from textgym.scorers.bound import BoundScorer
-from textgym.scorers.plain import OpenVocabulary
+from textgym.scorers.plain import OpenVocabulary, batch_of_texts
 from textgym.scorers.spec import RewardLike, parse, resolve
 from textgym.text.offsets import token_ends
 from textgym.text.prompts import PromptSet
@@ -90,6 +90,8 @@ class Arena:
         """Other completions for the good texts at `rows`, all if None; ended by EOS where those are."""
         rows = range(len(self.good)) if rows is None else rows
         base, tokenizer = self.good.rows(list(rows)), self.tokenizer
+        if isinstance(tokenizer, OpenVocabulary):  # whatever words there are
+            return batch_of_texts(texts, base.prompt_texts, base.references, base.metadata)
         completions = []
         for text, old in zip(texts, base.completions, strict=True):
             end = old[-1:] if len(old) and old[-1] == tokenizer.eos_id else old[:0]
