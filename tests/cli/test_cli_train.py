@@ -12,6 +12,7 @@ from textgym.errors import CheckpointError
 from textgym.models.folder import peek
 from textgym.runs.config import TrainConfig
 from textgym.runs.train import train
+from textgym.text.rollouts import read_rollouts
 
 TINY = ["--model-size", "tiny", "--vocab-size", "400", "--max-new-tokens", "24"]
 SMALL_RUN = [*TINY, "--pretrain-tokens", "20000", "--steps", "2000", "--envs", "16", "--eval-prompts", "16"]
@@ -41,6 +42,12 @@ def test_train_leaves_metrics_picture_samples_and_models(run):
     assert (run.out / "curve.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     samples = [json.loads(line) for line in (run.out / "samples.jsonl").read_text().splitlines()]
     assert len(samples) == 16 and {"prompt", "before", "after"} <= samples[0].keys()
+    episodes = list(read_rollouts(run.out / "episodes.jsonl"))
+    assert [(e.prompt, e.completion) for e in episodes[:16]] == [(s["prompt"], s["before"]) for s in samples]
+    assert [(e.prompt, e.completion) for e in episodes[16:]] == [(s["prompt"], s["after"]) for s in samples]
+    assert [e.reward for e in episodes[16:]] == [s["after_scores"]["reward"] for s in samples]
+    assert {(e.phase, e.step) for e in episodes} == {("before", 0), ("after", run.summary["tokens"]["agent"])}
+    assert all(e.references and e.rewards.keys() >= {"fluency"} for e in episodes)
     for folder in ("model", "reference"):
         assert {"config.json", "model.safetensors", "tokenizer.json"} <= {p.name for p in (run.out / folder).iterdir()}
 
@@ -58,7 +65,9 @@ def test_train_prints_table_samples_and_places_on_stdout_and_progress_on_stderr(
     ):
         assert label in shown
     assert shown.count("\nprompt ") == 5
-    assert "summary.json, metrics.jsonl, curve.png, samples.jsonl, model/, reference/, agent.zip" in shown
+    assert (
+        "summary.json, metrics.jsonl, curve.png, samples.jsonl, episodes.jsonl, model/, reference/, agent.zip" in shown
+    )
     assert "tok/s" in run.result.stderr and "pretrain" in run.result.stderr and "tok/s" not in shown
 
 

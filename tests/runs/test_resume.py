@@ -128,7 +128,7 @@ def rows(out):
 
 
 def assert_same_run(out, expected):
-    for name in ("model/model.safetensors", "reference/model.safetensors", "samples.jsonl"):
+    for name in ("model/model.safetensors", "reference/model.safetensors", "samples.jsonl", "episodes.jsonl"):
         assert (out / name).read_bytes() == (expected / name).read_bytes(), name
     assert rows(out) == rows(expected)
     ours, theirs = (json.loads((folder / "summary.json").read_text()) for folder in (out, expected))
@@ -288,7 +288,7 @@ def failing(number, message):
     ("place", "said"),
     [
         ("textgym.sb3.state_file._header", "the checkpoint at 2,048 tokens cannot be written in"),
-        ("textgym.sb3.callbacks._append", "metrics.jsonl cannot be written"),
+        ("textgym.sb3.callbacks.append_lines", "metrics.jsonl cannot be written"),
         ("textgym.runs.train.write_atomic", "cannot be written"),
     ],
     ids=["checkpoint", "metrics", "results"],

@@ -127,7 +127,8 @@ def print_facts(console: Console, rows: Sequence[tuple[str, str]]) -> None:
 
 def saved(out: Path) -> str:
     """The folder of a run and what is in it, the files that are there only."""
-    names = ["summary.json", "metrics.jsonl", "curve.png", "samples.jsonl", "model", "reference", "agent.zip"]
+    names = ["summary.json", "metrics.jsonl", "curve.png", "samples.jsonl", "episodes.jsonl"]
+    names += ["model", "reference", "agent.zip"]
     there = [name + "/" * (out / name).is_dir() for name in names if (out / name).exists()]
     return f"{out}  ({', '.join(there)})"
 

@@ -5,12 +5,13 @@ from pathlib import Path
 
 from textgym.errors import TaskError
 from textgym.models.folder import CONFIG_FILE
+from textgym.runs.episodes import EPISODES_FILE
 from textgym.runs.record import CHECKPOINTS, RUN_FILE, SUMMARY_FILE, cannot_write
 from textgym.sb3.checkpoints import remove_checkpoints, saved_tokens
 
 _log = logging.getLogger("textgym")
 
-RESULTS = (SUMMARY_FILE, "samples.jsonl", "curve.png", "metrics.jsonl")
+RESULTS = (SUMMARY_FILE, "samples.jsonl", EPISODES_FILE, "curve.png", "metrics.jsonl")
 SAVED = (*RESULTS, "agent.zip", "model", "reference", RUN_FILE, CHECKPOINTS)
 """What a run leaves in its folder."""
 

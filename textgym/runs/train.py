@@ -22,6 +22,7 @@ from textgym.models.fit import FitConfig, fit
 from textgym.models.folder import model_folder
 from textgym.runs.config import TrainConfig, versions
 from textgym.runs.curve import draw_curve
+from textgym.runs.episodes import save_episodes
 from textgym.runs.evaluate import Evaluation, evaluate, paired_interval
 from textgym.runs.folder import check_folder, clear_folder
 from textgym.runs.record import CHECKPOINTS, RunRecord, cannot_write, new_record, record_of, require_same_config
@@ -335,6 +336,7 @@ def _save(out: Path, summary: dict[str, Any], before: Evaluation, after: Evaluat
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     try:
         write_atomic(out / "samples.jsonl", lines.encode())
+        save_episodes(out, before, after, steps=summary["tokens"]["agent"], seed=summary["config"]["seed"])
         draw_curve(out / "metrics.jsonl", out / "curve.png")
         write_atomic(out / "summary.json", json.dumps(summary, ensure_ascii=False, indent=2).encode())
         remove_checkpoints(out / CHECKPOINTS)  # the run is finished: what they hold is in the agent

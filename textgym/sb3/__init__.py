@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from textgym.sb3.callbacks import RewardLog
     from textgym.sb3.checkpoints import TrainingCheckpoint, resume
     from textgym.sb3.defaults import A2C_DEFAULTS, PPO_DEFAULTS
+    from textgym.sb3.episode_log import EpisodeLog
     from textgym.sb3.extractor import TransformerExtractor
     from textgym.sb3.maskable import MASKABLE_PPO_DEFAULTS as MASKABLE_PPO_DEFAULTS
     from textgym.sb3.maskable import MaskableEpisodeRolloutBuffer as MaskableEpisodeRolloutBuffer
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "A2C_DEFAULTS": "defaults",
+    "EpisodeLog": "episode_log",
     "EpisodeRolloutBuffer": "buffers",
     "MASKABLE_PPO_DEFAULTS": "maskable",
     "MaskableEpisodeRolloutBuffer": "maskable",
@@ -40,6 +42,7 @@ _HOMES = {
 __all__ = [
     "A2C_DEFAULTS",
     "PPO_DEFAULTS",
+    "EpisodeLog",
     "EpisodeRolloutBuffer",
     "RewardLog",
     "TextGenVecEnv",

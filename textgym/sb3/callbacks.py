@@ -109,7 +109,8 @@ class RewardLog(BaseCallback):
         if self.path is not None:
             update = {k: v for k, v in self.logger.name_to_value.items() if k.startswith("train/")}
             try:
-                _append(self.path, {**figures, **update})
+                row = {name: _number(value) for name, value in {**figures, **update}.items()}
+                append_lines(self.path, (json.dumps(row) + "\n").encode())
             except OSError as error:
                 raise TaskError(f"{self.path} cannot be written: {error.strerror}") from error
 
@@ -234,15 +235,18 @@ def _tokens_of(line: bytes) -> float:
         return math.inf
 
 
-def _append(path: Path, row: dict[str, Any]) -> None:
-    """A whole row or none, also where the disk is full."""
-    line = (json.dumps({name: _number(value) for name, value in row.items()}) + "\n").encode()
+def append_lines(path: Path, data: bytes) -> None:
+    """Appends all of it or nothing, also where the disk is full.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab", buffering=0) as file:
         before = file.seek(0, os.SEEK_END)
         try:
-            while line:
-                line = line[file.write(line) :]
+            while data:
+                data = data[file.write(data) :]
         except OSError:
             file.truncate(before)
             raise
