@@ -17,7 +17,7 @@ from jaxtyping import Float64, Int64
 
 from textgym.envs.taskless import TasklessContext
 from textgym.envs.tasks import Task
-from textgym.errors import CorpusError, ScorerError, TaskError
+from textgym.errors import CorpusError, TaskError
 from textgym.models.ngram import KneserNey
 from textgym.scorers.bound import BoundScorer
 from textgym.scorers.plain import OpenVocabulary, batch_of_texts
@@ -214,10 +214,7 @@ def arena_of_rollouts(
     if not any(rollout.completion.strip() for rollout in rollouts):
         raise CorpusError(f"every completion{name} is empty, so there is nothing to try a reward on")
     tokenizer = context.tokenizer if context is not None else _words(rollouts)
-    try:
-        bound = scorer.bind(TasklessContext() if context is None else context)
-    except ScorerError as error:
-        raise ScorerError(f"{error} (rollouts bring texts, and no models)") from error
+    bound = scorer.bind(TasklessContext() if context is None else context)
     rng = np.random.default_rng(seed)
     groups: dict[str, list[Rollout]] = {}
     for rollout in rollouts:

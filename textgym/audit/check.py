@@ -2,20 +2,27 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from textgym.audit import balance, cost, payment, sanity, taste
 from textgym.audit.arena import Arena
-from textgym.audit.exploits import attack
+from textgym.audit.exploits import Attack, attack
 from textgym.audit.findings import Finding, Report
+from textgym.errors import TaskError, did_you_mean
 from textgym.oracle.keeping import Dense
+from textgym.scorers.delivery import DELIVERIES
 
 Check = Callable[[Arena], Iterator[Finding]]
 
 QUICK_PROMPTS, QUICK, QUICK_SECONDS = 2, 3_000, 5.0
 """What the look for an exploit may take that a check ends with; `attack` itself looks longer."""
+
+MOST = 0.9
+"""A bad text that earns more than this share of the good ones is a failure."""
+
+SHOWN = 80
+"""Characters of a text in a finding."""
 
 CHECKS: tuple[Check, ...] = (
     sanity.check_odd_texts,
@@ -53,22 +60,40 @@ def check_reward(
         dense: a reward of the user's own for each token; see `textgym.oracle.keeps_optimum`.
         pairs: (prompt, better, worse) as people have judged them.
         exploit: whether to look, for a few seconds, for a bad text that earns more than good ones.
+
+    Raises:
+        TaskError: no such delivery.
     """
-    findings = [*_asked(_scores_at_all, arena)]
+    if delivery not in DELIVERIES:
+        raise TaskError(f"delivery={delivery!r}. {did_you_mean(delivery, DELIVERIES)}")
+    findings = _asked(_scores_at_all, arena)
+    found = None
     if not findings:
         for check in CHECKS:
             findings += _asked(check, arena)
         if pairs:
             findings += _asked(partial(taste.check_pairs, pairs=pairs), arena)
         findings += _asked(partial(payment.check_delivery, delivery=delivery, gamma=gamma, dense=dense), arena)
-    scores = all(finding.check != "works" for finding in findings)
-    cheapest = _cheapest(arena) if exploit and scores else None
+        if exploit:
+            found = attack(arena, prompts=QUICK_PROMPTS, evaluations=QUICK, seconds=QUICK_SECONDS)
+            findings.append(_exploited(arena, found))
+    cheapest = found and found.cheapest and found.cheapest.to_row()
     return Report(str(arena.bound.scorer), arena.bound.signature, arena.where, findings, cheapest)
 
 
-def _cheapest(arena: Arena) -> dict[str, Any] | None:
-    found = attack(arena, prompts=QUICK_PROMPTS, evaluations=QUICK, seconds=QUICK_SECONDS).cheapest
-    return None if found is None else found.to_row()
+def _exploited(arena: Arena, found: Attack) -> Finding:
+    """Does a bad text earn more than good ones?"""
+    best = found.best
+    numbers = {"texts": float(found.evaluations)}
+    if best is None:
+        return Finding(
+            "exploit", "ok", f"none of {found.evaluations:,} texts is bad and earns more than good ones", numbers
+        )
+    share = float(np.mean(best.score > arena.liked[np.isfinite(arena.liked)]))
+    shown = best.text.strip() if len(best.text) <= SHOWN else best.text.strip()[:SHOWN] + "…"
+    wrong = f" ({best.symptoms[0].split(':')[0]})" if best.symptoms else ""
+    message = f"{shown!r}{wrong} scores {best.score:.3g}, above {share:.0%} of good texts"
+    return Finding("exploit", "FAIL" if share >= MOST else "warn", message, {**numbers, "share": share})
 
 
 def _scores_at_all(arena: Arena) -> Iterator[Finding]:

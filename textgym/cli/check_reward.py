@@ -109,8 +109,8 @@ def _print(report: "Report") -> None:
     failed = len(report.failures)
     said = f"{failed} failure{'s' * (failed != 1)}." if failed else "No failures."
     if report.exploit is not None:
-        text = str(report.exploit["text"])
-        shown = visible(text if len(text) <= 120 else text[:119] + "…")
+        text = str(report.exploit["text"]).strip()
+        shown = visible(text if len(text) <= 80 else text[:79] + "…")
         scores = f"{report.exploit['score']:.3g}, where the good text has {report.exploit['good']:.3g}"
         said += f" Cheapest exploit so far: {shown!r} scores {scores}. See: textgym attack"
     stdout().print(Text(said, style="bold" if failed else ""))
