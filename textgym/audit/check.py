@@ -67,7 +67,7 @@ def check_reward(
     if delivery not in DELIVERIES:
         raise TaskError(f"delivery={delivery!r}. {did_you_mean(delivery, DELIVERIES)}")
     findings = _asked(_scores_at_all, arena)
-    found = None
+    found: Attack | None = None
     if not findings:
         for check in CHECKS:
             findings += _asked(check, arena)
@@ -77,7 +77,7 @@ def check_reward(
         if exploit:
             found = attack(arena, prompts=QUICK_PROMPTS, evaluations=QUICK, seconds=QUICK_SECONDS)
             findings.append(_exploited(arena, found))
-    cheapest = found and found.cheapest and found.cheapest.to_row()
+    cheapest = None if found is None or found.cheapest is None else found.cheapest.to_row()
     return Report(str(arena.bound.scorer), arena.bound.signature, arena.where, findings, cheapest)
 
 

@@ -20,19 +20,9 @@ TRIED = 32
 def check_odd_texts(arena: Arena) -> Iterator[Finding]:
     """Is every text scored: empty, blank, very long, of any script?"""
     odd = [*ODD_TEXTS, "word " * LONG]
-    failed, silent = [], []
-    for text in odd:
-        shown = repr(text if len(text) <= 40 else text[:37] + "...")
-        try:
-            value = arena.values(arena.rewritten([text], [0]))[0]
-        except Exception as error:
-            failed.append(f"{shown} raises {type(error).__name__}: {_short(error)}")
-            continue
-        if np.isinf(value):
-            failed.append(f"{shown} scores {value}")
-        elif np.isnan(value):
-            scores = arena.score(arena.rewritten([text], [0]))
-            (failed if scores.valid[0] else silent).append(f"{shown} scores NaN" if scores.valid[0] else shown)
+    said = [(text, _trouble(arena, text)) for text in odd]
+    failed = [f"{_quoted(text)} {trouble}" for text, trouble in said if trouble and trouble != NOTHING]
+    silent = [_quoted(text) for text, trouble in said if trouble == NOTHING]
     numbers = {"texts": len(odd), "failed": len(failed), "not_applicable": len(silent)}
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
@@ -42,6 +32,24 @@ def check_odd_texts(arena: Arena) -> Iterator[Finding]:
         yield Finding("finite", "warn", message, numbers)
     else:
         yield Finding("finite", "ok", f"{len(odd)} odd texts have a finite score each", numbers)
+
+
+NOTHING = "is not applicable"
+
+
+def _trouble(arena: Arena, text: str) -> str:
+    """What is wrong with the score of a text; empty for nothing."""
+    try:
+        scores = arena.score(arena.rewritten([text], [0]))
+    except Exception as error:
+        return f"raises {type(error).__name__}: {_short(error)}"
+    if not scores.valid[0]:
+        return NOTHING
+    return "" if np.isfinite(scores.values[0]) else f"scores {scores.values[0]}"
+
+
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:37] + "...")
 
 
 def check_range(arena: Arena) -> Iterator[Finding]:
