@@ -11,10 +11,12 @@ from textgym import __version__
 from textgym.cli.attack import attack
 from textgym.cli.check_reward import check_reward
 from textgym.cli.explain import explain
+from textgym.cli.export import export
 from textgym.cli.generate import generate
 from textgym.cli.list import list_names
 from textgym.cli.pretrain import pretrain
 from textgym.cli.rank import rank
+from textgym.cli.rescore import rescore
 from textgym.cli.score import score
 from textgym.cli.solve import solve
 from textgym.cli.terminal import complain
@@ -68,6 +70,8 @@ app.command()(score)
 app.command()(rank)
 app.command("check-reward")(check_reward)
 app.command()(attack)
+app.command()(rescore)
+app.command()(export)
 app.command()(solve)
 app.command()(explain)
 app.command("list")(list_names)

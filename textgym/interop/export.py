@@ -34,7 +34,7 @@ def export_source(reward: PortableReward, target: str, *, port: int = PORT) -> s
         f'"""{title}\n\nWritten by textgym {__version__}; textgym export writes it again.\n"""\n\n'
         f"{imports}\n\n"
         f"SPEC = {reward.spec!r}\n"
-        f"TASK = {dict(reward.task)!r}\n"
+        f"TASK = { {name: value for name, value in reward.task.items() if name != 'cache_dir'}!r}\n"
         f"SIGNATURE = {reward.signature!r}\n"
         f"{f'HOST, PORT = {HOST!r}, {port}' + chr(10) if target == 'http' else ''}\n"
         "REWARD = PortableReward(SPEC, TASK, SIGNATURE)\n"

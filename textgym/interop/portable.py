@@ -238,7 +238,7 @@ class OpenReward:
                 [metadata[row] for row in rows] if metadata else None,
                 tokenizer=self.tokenizer,
             )
-            scores = self._score(batch)
+            scores = self.score(batch)
             of_tokens = self._of_tokens(batch, scores) if tokens else []
             for at, row in enumerate(rows):
                 values[row] = float(scores.values[at]) if scores.valid[at] else None
@@ -257,7 +257,12 @@ class OpenReward:
         chinese = [cjk_share(prompt + text) > 0.5 for prompt, text in zip(prompts, completions, strict=True)]
         return [rows for kind in (True, False) if (rows := [i for i, found in enumerate(chinese) if found is kind])]
 
-    def _score(self, batch: TextBatch) -> Scores:
+    def score(self, batch: TextBatch) -> Scores:
+        """Scores of B texts that are ids already; rows to which the reward is not applicable are not valid.
+
+        Raises:
+            ScoringFailure: the scorer raised, or returned NaN or infinity; names the row and the text.
+        """
         try:
             with np.errstate(over="ignore", invalid="ignore"):
                 scores = self.reward.bound.score(batch)

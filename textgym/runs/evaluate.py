@@ -1,8 +1,6 @@
 """Completions of held-out prompts by a model, scored: what "before" and "after" mean."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -33,16 +31,14 @@ class Evaluation:
         values: by name, one value a completion (N,): reward, reward/<component>, kl, length, ended, repetition,
             distinct, and gold/<axis> where the task knows the truth.
         perplexity: of the held-out references under the model, per token.
-        references: of each prompt, what a good completion may resemble.
-        metadata: of each prompt, what else is known of it.
+        batch: the same prompts and completions as ids, with references and metadata.
     """
 
     prompts: list[str]
     completions: list[str]
     values: dict[str, Float64[np.ndarray, " N"]]
     perplexity: float
-    references: Sequence[Sequence[str]] = ()
-    metadata: Sequence[Mapping[str, Any]] = ()
+    batch: TextBatch
 
     def means(self) -> dict[str, float]:
         """The mean of each value, and the perplexity."""
@@ -94,7 +90,7 @@ def evaluate(
     values["length"] = np.array([len(row) for row in batch.content], np.float64)
     values["ended"] = np.array([len(row) > 0 and row[-1] == tokenizer.eos_id for row in made.ids], np.float64)
     held_out = perplexity(model, prompts, sep_id=tokenizer.sep_id)
-    return Evaluation(batch.prompt_texts, batch.completion_texts, values, held_out, batch.references, batch.metadata)
+    return Evaluation(batch.prompt_texts, batch.completion_texts, values, held_out, batch)
 
 
 @torch.no_grad()

@@ -40,7 +40,7 @@ GROUPS: Final = ("group", "group_id", "uid", "prompt_id")
 """Names of each field, the first that a row has counts."""
 
 _KNOWN = {"completions", "components", "metadata", "step", "phase", "references", "reference"}
-_KNOWN |= {"before", "after", "before_scores", "after_scores"}
+_KNOWN |= {"before", "after", "before_scores", "after_scores", "prompt_ids", "completion_ids"}
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,8 @@ class Rollout:
         group: what the completions of one prompt have in common: the row's own, else the prompt.
         line: where it stands in its file, from 1.
         source: the file.
+        prompt_ids: of the prompt, in the tokenizer it was written with; None where they were not recorded.
+        completion_ids: of the completion, EOS included.
     """
 
     prompt: str
@@ -72,6 +74,8 @@ class Rollout:
     group: str = ""
     line: int = 0
     source: str = ""
+    prompt_ids: tuple[int, ...] | None = None
+    completion_ids: tuple[int, ...] | None = None
 
 
 def read_rollouts(path: str | Path) -> Iterator[Rollout]:
@@ -168,6 +172,8 @@ def _rollouts(row: dict[str, Any], file: Path, line: int) -> Iterator[Rollout]:
         group=str(row[_first(row, GROUPS)]) if _first(row, GROUPS) else prompt,
         line=line,
         source=str(file),
+        prompt_ids=_ids(row, "prompt_ids", where),
+        completion_ids=_ids(row, "completion_ids", where),
     )
     if {"before", "after"} <= row.keys():
         for phase in ("before", "after"):
@@ -212,6 +218,15 @@ def _step(row: Mapping[str, Any], where: str) -> int | None:
     if value is None or (_is_number(value) and float(value).is_integer()):
         return None if value is None else int(value)
     raise CorpusError(f"{where}: 'step' must be a whole number, not {value!r}")
+
+
+def _ids(row: Mapping[str, Any], name: str, where: str) -> tuple[int, ...] | None:
+    value = row.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(token, int) for token in value):
+        raise CorpusError(f"{where}: {name!r} must be a list of ids")
+    return tuple(value)
 
 
 def _earned(row: Mapping[str, Any], rest: Mapping[str, Any], where: str) -> tuple[float | None, dict[str, float]]:
