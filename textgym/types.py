@@ -185,7 +185,7 @@ class TextLanguageModel(Protocol):
 
     def text_logprobs(
         self, prompts: Sequence[str], completions: Sequence[str], ended: Sequence[bool]
-    ) -> list[tuple[Float64[np.ndarray, " N"], Int64[np.ndarray, " N"]]]:
+    ) -> list[tuple[Float64[np.ndarray, " _"], Int64[np.ndarray, " _"]]]:
         """For each text the log-probabilities of the model's own tokens of the completion, and where each token ends.
 
         Places count characters of the completion. An end of text, where `ended` asks for it and the model has such a
@@ -203,7 +203,7 @@ class PseudoLanguageModel(Protocol):
 
     def pseudo_logprobs(
         self, prompts: Sequence[str], completions: Sequence[str], *, within: str, orders: int
-    ) -> list[tuple[Float64[np.ndarray, " N"], Int64[np.ndarray, " N"]]]:
+    ) -> list[tuple[Float64[np.ndarray, " _"], Int64[np.ndarray, " _"]]]:
         """For each text what the model's own tokens of the completion score, and where each token ends.
 
         Args:

@@ -23,6 +23,9 @@ LOWEST_LOGPROB = -30.0
 KEPT = 2**22
 """Numbers that are kept of rows that were asked for before: 32 MiB."""
 
+Told = tuple[Float64[np.ndarray, " _"], Int64[np.ndarray, " _"]]
+"""Log-probabilities of the tokens of a completion, and where each ends."""
+
 
 class CausalLM:
     """Satisfies `textgym.types.TextLanguageModel`.
@@ -57,23 +60,19 @@ class CausalLM:
             )
         self.bos_id, self.eos_id = ends[0], ends[-1]
         self.pad_id = known.get("pad", 0)
-        self._memo: Memo[tuple[Float64[np.ndarray, " N"], Int64[np.ndarray, " N"]]] = Memo(KEPT, _size)
+        self._memo: Memo[Told] = Memo(KEPT, _size)
 
     @property
     def signature(self) -> str:
         """Kind and content hash."""
         return f"hf-causal:{self.saved.hash}"
 
-    def text_logprobs(
-        self, prompts: Sequence[str], completions: Sequence[str], ended: Sequence[bool]
-    ) -> list[tuple[Float64[np.ndarray, " N"], Int64[np.ndarray, " N"]]]:
+    def text_logprobs(self, prompts: Sequence[str], completions: Sequence[str], ended: Sequence[bool]) -> list[Told]:
         """As `TextLanguageModel` has it; rows that were asked for lately are not computed again."""
         keys = list(zip(prompts, completions, map(bool, ended), strict=True))
         return self._memo.values(keys, lambda missing: self._read([keys[place] for place in missing]))
 
-    def _read(
-        self, rows: Sequence[tuple[str, str, bool]]
-    ) -> list[tuple[Float64[np.ndarray, " N"], Int64[np.ndarray, " N"]]]:
+    def _read(self, rows: Sequence[tuple[str, str, bool]]) -> list[Told]:
         cuts = self.tokens.cut([prompt for prompt, _, _ in rows], [text for _, text, _ in rows])
         closed = [ended or cut.first == len(cut.ids) for cut, (_, _, ended) in zip(cuts, rows, strict=True)]
         ids = [[self.bos_id, *cut.ids, *[self.eos_id] * end] for cut, end in zip(cuts, closed, strict=True)]
@@ -85,7 +84,7 @@ class CausalLM:
         return list(zip(found, ends, strict=True))
 
     @torch.inference_mode()
-    def ids_logprobs(self, rows: Sequence[Sequence[int]], firsts: Sequence[int]) -> list[Float64[np.ndarray, " N"]]:
+    def ids_logprobs(self, rows: Sequence[Sequence[int]], firsts: Sequence[int]) -> list[Float64[np.ndarray, " _"]]:
         """Log-probabilities, in nats, of the ids of each row from `firsts` on, each given those before it."""
         found = [np.zeros(len(row) - first) for row, first in zip(rows, firsts, strict=True)]
         parts = [
@@ -110,10 +109,10 @@ class CausalLM:
         return found
 
     @torch.inference_mode()
-    def next_logits(self, rows: Sequence[Sequence[int]]) -> list[Float64[np.ndarray, " V"]]:
+    def next_logits(self, rows: Sequence[Sequence[int]]) -> list[Float64[np.ndarray, " _"]]:
         """Logits of what comes behind the ids of each row."""
         rows = [row[-self.longest :] if self.longest else row for row in rows]
-        found: list[Float64[np.ndarray, " V"]] = [np.zeros(0)] * len(rows)
+        found: list[Float64[np.ndarray, " _"]] = [np.zeros(0)] * len(rows)
         for batch in batches(self.network, [len(row) for row in rows], [1] * len(rows)):
             some = [rows[i] for i in batch]
             inputs, within = padded(some, self.pad_id, self._device)
@@ -153,7 +152,7 @@ class CausalLMOverIds:
     def __init__(self, model: CausalLM, tokenizer: Tokenizer) -> None:
         self._model, self._tokenizer = model, tokenizer
         self._known = int(model.network.config.vocab_size)
-        self._memo: Memo[Float64[np.ndarray, " N"]] = Memo(KEPT, lambda row: len(row) + 8)
+        self._memo: Memo[Float64[np.ndarray, " _"]] = Memo(KEPT, lambda row: len(row) + 8)
 
     @property
     def vocab_size(self) -> int:
@@ -184,7 +183,7 @@ class CausalLMOverIds:
             row[: self._known] = np.maximum(logits - np.logaddexp.reduce(logits), LOWEST_LOGPROB)
         return result
 
-    def _read(self, prompts: Sequence[TokenIds], completions: Sequence[TokenIds]) -> list[Float64[np.ndarray, " N"]]:
+    def _read(self, prompts: Sequence[TokenIds], completions: Sequence[TokenIds]) -> list[Float64[np.ndarray, " _"]]:
         rows = [self._row(prompt, ids) for prompt, ids in zip(prompts, completions, strict=True)]
         found = self._model.ids_logprobs(rows, [1 + len(prompt) for prompt in prompts])
         return [
@@ -221,5 +220,5 @@ def _columns(places: Sequence[tuple[int, int]]) -> tuple[Int64[np.ndarray, " N"]
     return rows, columns
 
 
-def _size(row: tuple[Float64[np.ndarray, " N"], Int64[np.ndarray, " N"]]) -> int:
+def _size(row: Told) -> int:
     return 2 * len(row[0]) + 8

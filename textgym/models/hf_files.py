@@ -68,7 +68,7 @@ class Saved:
         try:
             with quiet():
                 return auto.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False, **settings)
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        except Exception as error:  # the libraries' own, of damaged files, have no common base
             raise CheckpointError(f"cannot load the model {self.name!r}: {_first_line(error)}") from error
 
     def network(self, auto: Any, use: str) -> Any:

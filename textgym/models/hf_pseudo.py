@@ -28,7 +28,7 @@ KEPT = 2**22
 XLNET_WINDOW = 512
 """Tokens that XLNet reads at a time, as in its training. Its positions are relative, so that nothing else ends it."""
 
-Told = tuple[Float64[np.ndarray, " N"], Int64[np.ndarray, " N"]]
+Told = tuple[Float64[np.ndarray, " _"], Int64[np.ndarray, " _"]]
 """Values of the tokens of a completion, and where each ends."""
 
 
@@ -80,7 +80,7 @@ class PseudoLM:
     def _auto(self) -> Any:
         raise NotImplementedError
 
-    def _read(self, cuts: Sequence[Cut], within: str, orders: int) -> list[Float64[np.ndarray, " N"]]:
+    def _read(self, cuts: Sequence[Cut], within: str, orders: int) -> list[Float64[np.ndarray, " _"]]:
         raise NotImplementedError
 
 
@@ -111,7 +111,7 @@ class MaskedLM(PseudoLM):
         return AutoModelForMaskedLM
 
     @torch.inference_mode()
-    def _read(self, cuts: Sequence[Cut], within: str, orders: int) -> list[Float64[np.ndarray, " N"]]:
+    def _read(self, cuts: Sequence[Cut], within: str, orders: int) -> list[Float64[np.ndarray, " _"]]:
         found = [np.zeros(len(cut.ids) - cut.first) for cut in cuts]
         copies = list(chain.from_iterable(self._copies(row, cut, within) for row, cut in enumerate(cuts)))
         lengths = [copy.end - copy.begin + 2 for copy in copies]
@@ -156,7 +156,7 @@ class PermutationLM(PseudoLM):
         return XLNetLMHeadModel
 
     @torch.inference_mode()
-    def _read(self, cuts: Sequence[Cut], within: str, orders: int) -> list[Float64[np.ndarray, " N"]]:
+    def _read(self, cuts: Sequence[Cut], within: str, orders: int) -> list[Float64[np.ndarray, " _"]]:
         found = [np.zeros(len(cut.ids) - cut.first) for cut in cuts]
         tail = [self.tokens.known[role] for role in self.needs]
         parts = [

@@ -78,7 +78,7 @@ def token_logprobs(model: AnyLanguageModel, batch: TextBatch, *, eos: bool) -> l
 def _of_text(model: TextLanguageModel, batch: TextBatch, eos: bool) -> list[Logprobs]:
     texts, end = batch.completion_texts, batch.tokenizer.eos_id
     # Asked for the end even where it does not count, so that every scorer asks the same and one answer does for all.
-    ended = [not text or ids[-1] == end for text, ids in zip(texts, batch.completions, strict=True)]
+    ended = [not text or int(ids[-1]) == end for text, ids in zip(texts, batch.completions, strict=True)]
     told = [Logprobs(*row) for row in model.text_logprobs(batch.prompt_texts, texts, ended)]
     if len(told) != len(batch):
         raise ScoringFailure(f"language model {model.signature} returned {len(told)} rows for {len(batch)}")

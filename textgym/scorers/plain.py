@@ -29,7 +29,8 @@ def batch_of_texts(
         prompts: as many prompts; empty ones if not given.
         references: for each text those that it may resemble.
         metadata: for each text what the prompt source knows beside.
-        tokenizer: makes the ids. Without one, tokens are words, or characters where most of the text is Chinese.
+        tokenizer: makes the ids. Without one, or with one that knows no word, as where there is no task, tokens are
+            words, or characters where most of the text is Chinese.
 
     Raises:
         ScorerError: a single string instead of a list, or another number of prompts than of texts.
@@ -42,7 +43,8 @@ def batch_of_texts(
             raise ScorerError(f"{len(given)} {what} for {len(texts)} texts: give one for each text, or none at all")
     if any(isinstance(row, str) for row in references or ()):
         raise ScorerError("references are a list of strings for each text: write [['...'], ['...']]")
-    tokenizer = tokenizer or OpenVocabulary([*prompts, *texts])
+    if tokenizer is None or (isinstance(tokenizer, OpenVocabulary) and tokenizer.is_empty):
+        tokenizer = OpenVocabulary([*prompts, *texts])
     encode = tokenizer.encode
     return TextBatch(
         [encode(prompt) for prompt in prompts],
@@ -75,6 +77,11 @@ class OpenVocabulary:
     def vocab_size(self) -> int:
         """V, the three reserved ids included."""
         return len(self._tokens)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it knows no word."""
+        return not self._ids
 
     @property
     def signature(self) -> str:
