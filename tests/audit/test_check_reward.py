@@ -100,3 +100,14 @@ def test_the_report_is_json():
     row = json.loads(json.dumps(report.to_row(), allow_nan=False))
     assert row["reward"] == "fluency"
     assert row["exploit"]["score"] > row["exploit"]["good"]
+
+
+def test_references_that_the_budget_cuts_are_left_out(tmp_path):
+    import json
+
+    count = [(n, start) for n in range(3, 60) for start in range(12)]
+    rows = [{"prompt": f"{n} from {m}", "references": [" ".join(map(str, range(m, m + n)))]} for n, m in count]
+    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = make_task(prompts=tmp_path / "prompts.jsonl", max_new_tokens=40, tokenizer="word", cache_dir=tmp_path)
+    arena = arena_of_task("exact_match", task)
+    assert (arena.liked == 1).all()

@@ -31,6 +31,9 @@ from textgym.types import LanguageModel, Scores, ScoringContext, TextBatch, Toke
 GOOD, PROMPTS, SAMPLES = 128, 16, 8
 """Good texts at most; prompts that are completed several times, and how often."""
 
+ENOUGH = 16
+"""References that fit the budget from which those that it cuts are left out."""
+
 ORDER = 4
 """Of the n-gram model that says which texts are fluent."""
 
@@ -176,7 +179,8 @@ def arena_of_task(reward: RewardLike, task: Task, *, seed: int = 0, good: int = 
     referenced = np.flatnonzero(prompts.reference_lengths > 0)
     if not len(referenced):
         raise TaskError(f"the held-out prompts of {task.name!r} have no references, so nothing is known to be good")
-    chosen = np.sort(rng.permutation(referenced)[:good])
+    whole = referenced[prompts.ended[referenced]]  # the budget cuts the others off
+    chosen = np.sort(rng.permutation(whole if len(whole) >= ENOUGH else referenced)[:good])
     texts = _batch(prompts, chosen, [prompts.reference(int(i)) for i in chosen], tokenizer)
     some = np.repeat(chosen[: max(1, min(PROMPTS, len(chosen)))], SAMPLES)
     model = task.context.language_model(f"ngram:{ORDER}")
