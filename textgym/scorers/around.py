@@ -66,9 +66,9 @@ class Around(Scorer):
         return self.of.set_level
 
     @property
-    def label(self) -> str:
+    def component(self) -> str:
         """That of a single scorer; else the text of the node."""
-        return str(self) if isinstance(self.of, Composite) else self.of.label
+        return str(self) if isinstance(self.of, Composite) else self.of.component
 
     def partial_in(self, context: ScoringContext | None) -> bool:
         """As the expression has it."""

@@ -110,7 +110,7 @@ class Scorer:
         return False
 
     @property
-    def label(self) -> str:
+    def component(self) -> str:
         """The short name under which values are reported."""
         return self.name
 

@@ -91,8 +91,8 @@ def component_names(scorer: Scorer) -> dict[Scorer, str]:
     A leaf goes by its short name if no other leaf has it, else by its text form.
     """
     leaves = dict.fromkeys(node for node in walk(scorer) if not isinstance(node, Composite))
-    labels = [leaf.label for leaf in leaves]
-    texts = [leaf.label if labels.count(leaf.label) == 1 else str(leaf) for leaf in leaves]
+    short = [leaf.component for leaf in leaves]
+    texts = [leaf.component if short.count(leaf.component) == 1 else str(leaf) for leaf in leaves]
     # Two functions may share even their text: the later ones are numbered.
     repeats = [texts[:i].count(text) for i, text in enumerate(texts)]
     names = [f"{text}#{n + 1}" if n else text for text, n in zip(texts, repeats, strict=True)]

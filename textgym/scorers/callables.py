@@ -32,7 +32,7 @@ class CallableScorer(Scorer):
         caller_of(self.function)  # a signature that nothing fits is refused here
 
     @property
-    def label(self) -> str:
+    def component(self) -> str:
         """The function's name."""
         return getattr(self.function, "__name__", type(self.function).__name__)
 
@@ -43,8 +43,8 @@ class CallableScorer(Scorer):
     def render(self, full: bool = False) -> str:
         """``<function name>``; the full form holds the hash of its source."""
         if not full:
-            return f"<function {self.label}>"
-        home = f"{getattr(self.function, '__module__', '')}.{getattr(self.function, '__qualname__', self.label)}"
+            return f"<function {self.component}>"
+        home = f"{getattr(self.function, '__module__', '')}.{getattr(self.function, '__qualname__', self.component)}"
         try:
             source = _sha(inspect.getsource(self.function).encode())
         except (OSError, TypeError):  # built in, or typed into an interpreter
@@ -73,7 +73,7 @@ class FileScorer(Scorer):
             raise ScorerError(f"{self.reference!r} is no reference to a function: write path/to/file.py:function")
 
     @property
-    def label(self) -> str:
+    def component(self) -> str:
         """The function's name."""
         return self.reference.rpartition(":")[2]
 

@@ -76,7 +76,7 @@ def check_serialises(scorer: Scorer) -> None:
         if node.name not in scorer_names() or scorer_class(node.name) is not type(node):
             raise ScorerError(
                 f"{node} has no name that a configuration could hold: decorate it with "
-                f"@textgym.scorers.register('{node.label or 'name'}'), or give it as 'path/to/file.py:function'"
+                f"@textgym.scorers.register('{node.component or 'name'}'), or give it as 'path/to/file.py:function'"
             )
 
 
