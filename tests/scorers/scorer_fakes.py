@@ -8,7 +8,15 @@ from jaxtyping import Float64
 
 from textgym.errors import UnknownNameError
 from textgym.scorers.plain import OpenVocabulary
-from textgym.types import Arrays, PseudoLanguageModel, TextBatch, TextClassifier, TextLanguageModel, TokenIds
+from textgym.types import (
+    Arrays,
+    PreferenceModel,
+    PseudoLanguageModel,
+    TextBatch,
+    TextClassifier,
+    TextLanguageModel,
+    TokenIds,
+)
 
 REFERENCES = (
     "the cat sat on the mat. the cat slept.",
@@ -109,6 +117,15 @@ class FakeTextModel:
         return np.array(values, dtype=np.float64), np.array(ends, dtype=np.int64)
 
 
+class FakePreference:
+    """Prefers short completions of long prompts."""
+
+    signature = "fake:brevity"
+
+    def strengths(self, prompts: Sequence[str], completions: Sequence[str]) -> Float64[np.ndarray, " N"]:
+        return np.array([len(prompt) - len(text) / 7 for prompt, text in zip(prompts, completions, strict=True)])
+
+
 class FakeContext:
     """Satisfies `textgym.types.ScoringContext`; counts what it is asked for."""
 
@@ -121,6 +138,7 @@ class FakeContext:
         self.made: list[str] = []
         self.text_models: dict[tuple[type, str], Any] = {
             (TextClassifier, "fake"): FakeClassifier(),
+            (PreferenceModel, "fake"): FakePreference(),
             (TextLanguageModel, "hf:fake"): FakeTextModel(),
             (PseudoLanguageModel, "hf:fake"): FakeTextModel(),
         }

@@ -12,6 +12,7 @@ from textgym.cli.attack import attack
 from textgym.cli.check_reward import check_reward
 from textgym.cli.explain import explain
 from textgym.cli.export import export
+from textgym.cli.fit import fit
 from textgym.cli.generate import generate
 from textgym.cli.list import list_names
 from textgym.cli.pretrain import pretrain
@@ -65,6 +66,7 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(pretrain)
+app.add_typer(fit)
 app.command()(generate)
 app.command()(score)
 app.command()(rank)

@@ -12,6 +12,8 @@ from textgym.errors import CheckpointError, UnknownNameError
 from textgym.types import TextModel
 
 _HOMES: dict[tuple[str, str], str] = {
+    ("folder", "PreferenceModel"): "preference",
+    ("folder", "TextClassifier"): "linear_classifier",
     ("hf", "PseudoLanguageModel"): "hf_pseudo",
     ("hf", "TextClassifier"): "hf_classifier",
     ("hf", "TextLanguageModel"): "hf_causal",
