@@ -176,8 +176,9 @@ def quiet(loaded: bool = True) -> Iterator[None]:
         if not loaded:
             yield
             return
-        from transformers.utils import logging
+        from transformers import utils
 
+        logging: Any = utils.logging
         level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
         logging.set_verbosity_error()
         logging.disable_progress_bar()
@@ -191,13 +192,11 @@ def quiet(loaded: bool = True) -> Iterator[None]:
 
 @lru_cache(maxsize=256)
 def _file_hash(path: Path, modified: int, size: int) -> str:
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        if hasattr(hashlib, "file_digest"):
-            return hashlib.file_digest(file, "sha256").hexdigest()
-        digest = hashlib.sha256()
         while block := file.read(2**20):
             digest.update(block)
-        return digest.hexdigest()
+    return digest.hexdigest()
 
 
 def _first_line(error: Exception) -> str:

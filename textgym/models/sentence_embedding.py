@@ -40,11 +40,14 @@ class SentenceEmbedding:
         from sentence_transformers import SentenceTransformer
 
         saved.check_weights()
-        settings = {"trust_remote_code": False, "local_files_only": True}
         try:
             with quiet():
                 self.network = SentenceTransformer(
-                    str(saved.folder), device=str(device()), model_kwargs={"use_safetensors": True}, **settings
+                    str(saved.folder),
+                    device=str(device()),
+                    trust_remote_code=False,
+                    local_files_only=True,
+                    model_kwargs={"use_safetensors": True},
                 )
         except Exception as error:  # the libraries' own, of damaged files, have no common base
             raise CheckpointError(f"cannot load the sentence embedding {saved.name!r}: {error}") from error

@@ -26,20 +26,20 @@ NEVER = 1e-300
 
 @dataclass(frozen=True)
 class LabelScorer(Scorer):
-    """A leaf that asks a classifier of the context for one class.
-
-    Class attributes:
-        needs: its classifier comes from a context.
-    """
+    """A leaf that asks a classifier of the context for one class."""
 
     model: str
     label: str
     form: Form = "probability"
-    needs = frozenset({"classifier"})
     prefix_scorable = True
     formula = "p(label | completion), its logit or its logarithm"
     source = ""
     extra = "hf"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """A classifier, which comes from a context."""
+        return frozenset({"classifier"})
 
     @property
     def range(self) -> tuple[float, float]:
@@ -93,13 +93,12 @@ class LabelScorer(Scorer):
 
 
 def _in_form(logprobs: Float64[np.ndarray, " B"], form: str) -> Float64[np.ndarray, " B"]:
+    values = bounded = np.maximum(logprobs, np.log(NEVER))
     if form == "probability":
-        return np.exp(logprobs)
-    bounded = np.maximum(logprobs, np.log(NEVER))
-    if form == "logprob":
-        return bounded
-    logits: Float64[np.ndarray, " B"] = bounded - np.log(np.maximum(-np.expm1(bounded), NEVER))
-    return logits
+        values = np.exp(logprobs)
+    elif form == "logit":
+        values = bounded - np.log(np.maximum(-np.expm1(bounded), NEVER))
+    return np.asarray(values, dtype=np.float64)
 
 
 @register("acceptability")
@@ -173,7 +172,7 @@ class Sentiment(LabelScorer):
     @property
     def needs(self) -> frozenset[str]:
         """VADER needs nothing."""
-        return frozenset() if self.model == VADER else frozenset({"classifier"})
+        return frozenset() if self.model == VADER else super().needs
 
     def fingerprint(self, context: ScoringContext) -> str:
         """The classifier's signature."""

@@ -115,7 +115,7 @@ class _Gap:
     other: Stream
 
     def begin(self, rows: Int64[np.ndarray, " N"], prompts: Sequence[TokenIds]) -> Float64[np.ndarray, " N"]:
-        return self.one.begin(rows, prompts) - self.other.begin(rows, prompts)
+        return np.asarray(self.one.begin(rows, prompts) - self.other.begin(rows, prompts))
 
     def advance(self, rows: Int64[np.ndarray, " N"], tokens: Int64[np.ndarray, " N"]) -> Float64[np.ndarray, " N"]:
-        return self.one.advance(rows, tokens) - self.other.advance(rows, tokens)
+        return np.asarray(self.one.advance(rows, tokens) - self.other.advance(rows, tokens))

@@ -79,16 +79,18 @@ def _of_text(model: TextLanguageModel, batch: TextBatch, eos: bool) -> list[Logp
     texts, end = batch.completion_texts, batch.tokenizer.eos_id
     # Asked for the end even where it does not count, so that every scorer asks the same and one answer does for all.
     ended = [not text or int(ids[-1]) == end for text, ids in zip(texts, batch.completions, strict=True)]
-    told = [Logprobs(*row) for row in model.text_logprobs(batch.prompt_texts, texts, ended)]
+    told = model.text_logprobs(batch.prompt_texts, texts, ended)
     if len(told) != len(batch):
         raise ScoringFailure(f"language model {model.signature} returned {len(told)} rows for {len(batch)}")
     if eos:
-        silent = [i for i, row in enumerate(told) if not len(row.values)]
+        silent = [text for text, (values, _) in zip(texts, told, strict=True) if not len(values)]
         if silent:
-            raise ScoringFailure(f"language model {model.signature} has no token for the text {texts[silent[0]]!r}")
-        return told
-    kept = [row.ends <= len(text) for row, text in zip(told, texts, strict=True)]
-    return [Logprobs(row.values[keep], row.ends[keep]) for row, keep in zip(told, kept, strict=True)]
+            raise ScoringFailure(f"language model {model.signature} has no token for the text {silent[0]!r}")
+        return [Logprobs(values, ends) for values, ends in told]
+    return [
+        Logprobs(values[ends <= len(text)], ends[ends <= len(text)])
+        for text, (values, ends) in zip(texts, told, strict=True)
+    ]
 
 
 def on_tokens(batch: TextBatch, rows: Sequence[Logprobs], lengths: Sequence[float]) -> Float64[np.ndarray, "B T"]:
