@@ -26,6 +26,14 @@ def build(drawn):
     return kind(*map(build, parts), **keywords)
 
 
+def uncached(drawn):
+    """The recipe without its caches."""
+    if not isinstance(drawn, tuple):
+        return drawn
+    kind, keywords, parts = drawn
+    return uncached(parts[0]) if kind is kept else (kind, keywords, tuple(map(uncached, parts)))
+
+
 def inside(scorer, share):
     """A value between the ends of a scorer's range; None if the range, or float64, is too narrow for one."""
     low, high = scorer.range
@@ -58,6 +66,20 @@ def penalised(of, share, side, weight):
         return of
     above, below = {"above": (bound, None), "below": (None, bound), "both": (bound + 0.5, bound)}[side]
     return s.penalty(of, above, below, weight)
+
+
+def priced(of, share, keep, start):
+    """A constraint that some text breaks and some text keeps; the part alone where there can be none."""
+    target = inside(of, share)
+    return of if target is None or of.moving else s.lagrangian(of, target, keep=keep, start=start)
+
+
+def kept(of, size):
+    return of if of.moving or of.set_level else s.cache(of, size=size)
+
+
+def standardised(of):
+    return of if of.moving else s.standard(of)
 
 
 def ordered(*parts, steps):
@@ -96,6 +118,10 @@ def nodes(parts, numbers=numbers):
             otherwise=st.one_of(st.none(), st.integers(-3, 3)),
         ),
         recipe(penalised, parts, share=share, side=sides, weight=share | st.just(1)),
+        recipe(
+            priced, parts, share=share, keep=st.sampled_from(["below", "above"]), start=st.sampled_from([0, 0.5, 2])
+        ),
+        recipe(kept, parts, size=st.integers(1, 9)),
         recipe(s.product, parts, side, parts),
         several(lambda n: recipe(s.ensemble, *[side] * n, how=st.sampled_from(["mean", "min", "median"]))),
         several(lambda n: recipe(ordered, *[parts] * n, steps=st.integers(1, 100))),
@@ -109,12 +135,16 @@ leaves = st.one_of(
     recipe(s.length, min=st.one_of(st.none(), st.integers(0, 4))),
     recipe(s.fluency, lm=st.text(max_size=6), form=st.sampled_from(["mean", "sum"])),
     recipe(s.exact_match, ignore_case=st.booleans()),
+    recipe(s.ead, n=st.integers(1, 2), vocab_size=st.one_of(st.none(), st.integers(2, 500))),
+    recipe(s.brevity, target=st.one_of(st.none(), st.integers(1, 5))),
+    recipe(s.slots, form=st.sampled_from(["coverage", "error_rate"]), field=st.text(max_size=4)),
+    recipe(s.content_words),
 )
 
-expressions = st.recursive(leaves, lambda parts: nodes(parts) | recipe(s.standard, parts), max_leaves=8)
+expressions = st.recursive(leaves, lambda parts: nodes(parts) | recipe(standardised, parts), max_leaves=8)
 """Recipes of expressions of every kind; they cannot all be bound, since models are named at random."""
 
-TEXT_LEAVES = (s.repetition(n=1), s.repetition(n=2), s.distinct(), s.length(), s.exact_match())
+TEXT_LEAVES = (s.repetition(n=1), s.repetition(n=2), s.distinct(), s.length(), s.ead(vocab_size=50), s.exact_match())
 """Leaves that need nothing but the batch; the last one is not applicable to rows without references."""
 
 text_expressions = st.recursive(

@@ -5,10 +5,11 @@ import statistics
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scorer_expressions import TEXT_LEAVES, build, expressions, leaves, nodes, text_expressions
+from scorer_expressions import TEXT_LEAVES, build, expressions, leaves, nodes, text_expressions, uncached
 
 from textgym import scorers as s
 from textgym.scorers.algebra import Constant, Difference, Negative, Product, Sum
+from textgym.scorers.around import Around
 from textgym.scorers.bound import walk
 from textgym.scorers.plain import batch_of_texts
 
@@ -33,9 +34,17 @@ few = st.recursive(leaves, lambda parts: nodes(parts, st.integers(-1, 1)), max_l
 @given(few, few)
 @settings(max_examples=300, deadline=None)
 def test_signatures_and_hashes_are_equal_iff_expressions_are(one, other):
-    one, other = build(one), build(other)
+    one, other = build(uncached(one)), build(uncached(other))
     assert (one == other) == (one.signature == other.signature) == (one.hash == other.hash)
     assert (one == other) == (str(one) == str(other))
+
+
+@given(expressions)
+@settings(max_examples=100, deadline=None)
+def test_a_cache_changes_neither_what_an_expression_is_nor_what_it_can_be(drawn):
+    cached, plain = build(drawn), build(uncached(drawn))
+    assert cached.signature == plain.signature and cached.hash == plain.hash
+    assert (cached.range, cached.unit, cached.needs) == (plain.range, plain.unit, plain.needs)
 
 
 def by_operators(node):
@@ -70,6 +79,8 @@ def by_numpy(node, values):
         return values[node]
     if isinstance(node, Constant):
         return np.full(len(BATCH), node.value)
+    if isinstance(node, Around):
+        return by_numpy(node.of, values)
     return np.asarray(ARITHMETIC[type(node)](node, *[by_numpy(part, values) for part in node.parts]))
 
 
@@ -84,6 +95,10 @@ def penalty(node, of):
     over = 0.0 if node.above is None else np.maximum(of - node.above, 0)
     under = 0.0 if node.below is None else np.maximum(node.below - of, 0)
     return -node.weight * (over + under)
+
+
+def lagrangian(node, of):
+    return 0.0 - node.start * ((of - node.target) if node.keep == "below" else (node.target - of))
 
 
 def ensemble(node, *parts):
@@ -122,6 +137,7 @@ ARITHMETIC = {
     s.default: lambda node, of: np.where(np.isnan(of), node.value, of),
     s.gate: gate,
     s.penalty: penalty,
+    s.lagrangian: lagrangian,
     s.ensemble: ensemble,
     s.lexicographic: lexicographic,
     s.rank: rank,

@@ -24,6 +24,7 @@ from textgym.envs.render import Ending, draw
 from textgym.envs.spec import TextGenSpec, checked_render_mode
 from textgym.envs.tasks import Task, TaskSettings
 from textgym.errors import EpisodeError, SpaceError, TaskError
+from textgym.scorers.constrained import load_multiplier_state, multiplier_state
 from textgym.scorers.reward import Reward
 from textgym.types import TokenIds
 
@@ -395,7 +396,9 @@ class TextGenVectorEnv(VectorEnv[Observed, Int64[np.ndarray, " B"], np.ndarray])
         """All that decides what comes next, as arrays and JSON values: prefixes, and the generator of each row."""
         arrays = {name: getattr(self, f"_{name}").copy() for name in _STATE}
         generators = [None if rng is None else rng.bit_generator.state for rng in self._rngs]
-        return {**arrays, "begun": self._begun, "generators": generators, "seeds": list(self._seeds)}
+        prices = multiplier_state(self.reward.bound)
+        known = {"begun": self._begun, "generators": generators, "seeds": list(self._seeds)}
+        return {**arrays, **known, **({"multipliers": prices} if prices else {})}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on from where another environment of the same settings gave its `state_dict`.
@@ -412,6 +415,7 @@ class TextGenVectorEnv(VectorEnv[Observed, Int64[np.ndarray, " B"], np.ndarray])
             setattr(self, f"_{name}", given.astype(own.dtype))
         self._begun, self._seeds = bool(state["begun"]), list(state["seeds"])
         self._rngs = [None if generator is None else _generator(generator) for generator in state["generators"]]
+        load_multiplier_state(self.reward.bound, state.get("multipliers", {}))
         self._endings = [None] * self.num_envs
         self._rebuild_payments(np.flatnonzero(~self._over) if self._begun else np.arange(0))
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from textgym.sb3.callbacks import RewardLog
     from textgym.sb3.checkpoints import TrainingCheckpoint, resume
     from textgym.sb3.defaults import A2C_DEFAULTS, PPO_DEFAULTS
+    from textgym.sb3.dual_ascent import DualAscent
     from textgym.sb3.episode_log import EpisodeLog
     from textgym.sb3.extractor import TransformerExtractor
     from textgym.sb3.maskable import MASKABLE_PPO_DEFAULTS as MASKABLE_PPO_DEFAULTS
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "A2C_DEFAULTS": "defaults",
+    "DualAscent": "dual_ascent",
     "EpisodeLog": "episode_log",
     "EpisodeRolloutBuffer": "buffers",
     "MASKABLE_PPO_DEFAULTS": "maskable",
@@ -42,6 +44,7 @@ _HOMES = {
 __all__ = [
     "A2C_DEFAULTS",
     "PPO_DEFAULTS",
+    "DualAscent",
     "EpisodeLog",
     "EpisodeRolloutBuffer",
     "RewardLog",

@@ -54,7 +54,8 @@ class RewardLog(BaseCallback):
     `check_settings` are issued as warnings.
 
     Args:
-        path: a JSON Lines file that each rollout appends a row to, the figures of the update before included.
+        path: a JSON Lines file that each rollout appends a row to, the figures of the update before and those of
+            `DualAscent` included.
         reference: checkpoint folder of the model that KL is measured from. A training that is resumed in another
             process needs it, or a buffer with a reference: its policy is no longer what it began as.
         sample: episodes a rollout that entropy and KL are taken of.
@@ -107,7 +108,7 @@ class RewardLog(BaseCallback):
             self.logger.record(name, value, exclude="stdout" if len(name) > STDOUT_WIDTH else None)
         self._ends = []
         if self.path is not None:
-            update = {k: v for k, v in self.logger.name_to_value.items() if k.startswith("train/")}
+            update = {k: v for k, v in self.logger.name_to_value.items() if k.startswith(("train/", "lagrangian/"))}
             try:
                 row = {name: _number(value) for name, value in {**figures, **update}.items()}
                 append_lines(self.path, (json.dumps(row) + "\n").encode())

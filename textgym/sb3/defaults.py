@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from textgym.errors import TaskError
 from textgym.sb3.buffers import EpisodeRolloutBuffer
+from textgym.scorers.constrained import multipliers
 
 
 class TextGymWarning(UserWarning):
@@ -78,8 +79,19 @@ def check_settings(algorithm: BaseAlgorithm) -> list[str]:
     Returns:
         One text a finding: what was found, what it does, what to do.
     """
-    checks = (_discount, _minibatch, _buffer, _constraint, _weights)
+    checks = (_discount, _minibatch, _buffer, _constraint, _weights, _prices)
     return [warning for warning in (check(algorithm) for check in checks) if warning]
+
+
+def _prices(algorithm: BaseAlgorithm) -> str | None:
+    bound = getattr(attribute_of(algorithm.env, "reward", None), "bound", None)
+    still = [] if bound is None else [text for text, price in multipliers(bound).items() if not price.steered]
+    if not still:
+        return None
+    return (
+        f"nothing moves the multiplier of {still[0]}, so that the constraint costs nothing, or always the same: give "
+        "learn(callback=[DualAscent(), ...]), before RewardLog"
+    )
 
 
 def _discount(algorithm: BaseAlgorithm) -> str | None:

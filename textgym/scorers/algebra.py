@@ -75,6 +75,11 @@ class Composite(Scorer):
         """True if any part is."""
         return any(part.set_level for part in self.parts)
 
+    @property
+    def moving(self) -> bool:
+        """True if any part is."""
+        return any(part.moving for part in self.parts)
+
     def partial_in(self, context: ScoringContext | None) -> bool:
         """True if any part is."""
         return any(part.partial_in(context) for part in self.parts)
@@ -133,6 +138,7 @@ class _Binary(Composite):
 
 
 def _enclosed(part: Scorer, level: int, full: bool) -> str:
+    part = part.essence if full else part
     text = part.render(full)
     return text if part.binding >= level else f"({text})"
 
@@ -247,7 +253,8 @@ class Negative(Composite):
 
     def render(self, full: bool = False) -> str:
         """A sign before the part; ``-(3)`` is the negative of 3, ``-3`` a number."""
-        return f"-{_enclosed(self.of, ATOM + 1 if isinstance(self.of, Constant) else UNARY, full)}"
+        part = self.of.essence if full else self.of
+        return f"-{_enclosed(part, ATOM + 1 if isinstance(part, Constant) else UNARY, full)}"
 
 
 OPERATORS = (Constant, Sum, Difference, Product, Negative)

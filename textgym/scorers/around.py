@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from textgym.errors import ScorerError
 from textgym.scorers.algebra import MAX_DEPTH, Composite
-from textgym.scorers.base import ATOM, Score, Scorer
+from textgym.scorers.base import Score, Scorer
 from textgym.scorers.bound import BoundScorer, component_names
 from textgym.types import Scores, ScoringContext, TextBatch
 
@@ -29,6 +29,8 @@ class Around(Scorer):
         depth = 1 + getattr(self.of, "_depth", 0)
         if depth > MAX_DEPTH:
             raise ScorerError(f"an expression of more than {MAX_DEPTH} levels: split it, or weigh fewer scorers")
+        if self.of.moving:
+            raise ScorerError(f"{self}: the price of a lagrangian moves; put {self.name} around the other terms")
         object.__setattr__(self, "_depth", depth)
 
     def around(self, bound: BoundScorer) -> Callable[[TextBatch], Scores]:
@@ -87,9 +89,11 @@ class Around(Scorer):
         """Scores of B completions, where nothing inside needs a context."""
         return self.prepare(None)(batch)
 
+    @property
+    def essence(self) -> Scorer:
+        """The expression's."""
+        return self.of.essence
+
     def render(self, full: bool = False) -> str:
         """The text form; the full one is the expression's own, since the values are."""
-        if not full:
-            return super().render()
-        inside = self.of.render(full=True)
-        return inside if self.of.binding == ATOM else f"({inside})"
+        return self.essence.render(full=True) if full else super().render()

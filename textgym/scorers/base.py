@@ -110,6 +110,16 @@ class Scorer:
         return False
 
     @property
+    def essence(self) -> "Scorer":
+        """The expression whose values, and so whose signature, these are: itself, but for a cache and its like."""
+        return self
+
+    @property
+    def moving(self) -> bool:
+        """Whether the value of a text changes while a policy is trained, so that nothing may keep it."""
+        return False
+
+    @property
     def component(self) -> str:
         """The short name under which values are reported."""
         return self.name

@@ -10,7 +10,8 @@ offset so that Phi = 0 at the beginning; Phi = 0 at the end too. A step from s t
 The last is potential-based shaping (Ng, Harada and Russell 1999): whatever Phi is, the best policy stays the best one.
 At gamma = 1 all three sum to R, whatever is not additive in it (means, clip, gate); at gamma < 1 `per_token` is another
 task, in which what comes early counts more. In `per_token` Phi holds the causal terms, in `shaped` also those that
-score a prefix at the cost of reading it again. A reward without such terms is paid at the end.
+score a prefix at the cost of reading it again. A reward without such terms is paid at the end, and so is a term whose
+price moves (``lagrangian``).
 """
 
 import logging
@@ -63,7 +64,8 @@ class Delivery:
         if self.kind == "terminal":
             return
         known = {leaf for leaf in self.reward.bound.names if self.stream(leaf, 1) is not None}
-        terms = tuple((w, term) for w, term in summands(self.reward.bound.scorer) if known.issuperset(_leaves(term)))
+        parts = [(w, term) for w, term in summands(self.reward.bound.scorer) if not term.moving]
+        terms = tuple((w, term) for w, term in parts if known.issuperset(_leaves(term)))
         if not terms:
             _log.info("no term of %r is known before the end: it is all paid there", self.reward.text)
         object.__setattr__(self, "terms", terms)

@@ -72,6 +72,11 @@ class Standard(Composite):
     unit = "sd"
     positional = 1
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.of.moving:
+            raise ScorerError(f"{self}: the price of a lagrangian moves, so it has no fixed mean: add it outside")
+
     @property
     def needs(self) -> frozenset[str]:
         """A context, beside what the part needs."""
