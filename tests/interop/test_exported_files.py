@@ -10,7 +10,7 @@ import pytest
 
 from textgym.errors import UnknownNameError
 from textgym.interop.export import TARGETS, export_source, usage
-from textgym.interop.portable import portable
+from textgym.interop.portable_reward import portable
 
 USES = {
     "trl": (
@@ -87,7 +87,10 @@ def test_a_file_warns_where_the_reward_is_no_longer_what_was_exported(exported, 
 
 def test_importing_a_file_opens_nothing(exported, tiny_corpus):
     folder = exported("trl", portable("fluency + length", corpus=str(tiny_corpus))).parent
-    code = "import reward, textgym.interop.portable as p, sys; assert not p._opened; assert 'torch' not in sys.modules"
+    code = (
+        "import sys, reward, textgym.interop.portable_reward as portable_reward\n"
+        "assert not portable_reward._opened and 'torch' not in sys.modules"
+    )
     assert run(folder, code).returncode == 0
 
 

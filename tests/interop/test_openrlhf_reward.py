@@ -6,7 +6,7 @@ import pytest
 
 from textgym.errors import ScoringFailure
 from textgym.interop.openrlhf import OpenRLHFReward
-from textgym.interop.portable import portable
+from textgym.interop.portable_reward import portable
 
 torch = pytest.importorskip("torch")
 

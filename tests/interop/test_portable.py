@@ -9,7 +9,7 @@ import warnings
 import pytest
 
 from textgym.errors import ScorerError, ScoringFailure, SpecError, TaskError
-from textgym.interop.portable import OtherRewardWarning, PortableReward, portable
+from textgym.interop.portable_reward import OtherRewardWarning, PortableReward, portable
 from textgym.scorers import parse
 
 TEXTS = ["The old king saw the river.", "", "the cat the cat the cat", "你好世界你好"]

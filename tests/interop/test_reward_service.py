@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from textgym.interop import service
-from textgym.interop.portable import portable
+from textgym.interop.portable_reward import portable
 from textgym.interop.service import reward_server
 
 

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from textgym.errors import ScoringFailure
-from textgym.interop.portable import portable
+from textgym.interop.portable_reward import portable
 from textgym.interop.spans import token_spans
 from textgym.interop.verl import VerlReward, VerlRewardManager
 

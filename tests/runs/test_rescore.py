@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau, spearmanr, ttest_ind, ttest_rel
 
 from textgym.errors import CheckpointError, CorpusError, ScoringFailure
-from textgym.interop.portable import portable
+from textgym.interop.portable_reward import portable
 from textgym.runs.episodes import saved_episodes
 from textgym.runs.rescore import rescore
 from textgym.text.rollouts import Rollout

@@ -37,7 +37,7 @@ def export(
     """
     from textgym.errors import ScorerError, UnknownNameError
     from textgym.interop.export import TARGETS, export_source, usage
-    from textgym.interop.portable import portable
+    from textgym.interop.portable_reward import portable
     from textgym.interop.service import serve
     from textgym.text.store import write_atomic
 

@@ -12,7 +12,7 @@ from textgym.cli.options import DEFAULTS, REWARD
 from textgym.cli.terminal import print_json, speak, stdout, visible
 
 if TYPE_CHECKING:
-    from textgym.interop.portable import PortableReward
+    from textgym.interop.portable_reward import PortableReward
     from textgym.runs.episodes import SavedEpisodes
     from textgym.runs.rescore import Progress, Rescoring
 
@@ -72,7 +72,7 @@ def _open(
     reward: str, saved: "SavedEpisodes", named: dict[str, Any], cache_dir: str | None
 ) -> tuple["PortableReward", bool]:
     """The new reward, and whether it is on the very task that the texts were written for."""
-    from textgym.interop.portable import portable
+    from textgym.interop.portable_reward import portable
 
     # A tokenizer or a field alone changes the run's own task; a task, corpus or prompts replace it.
     settings = named if {"task", "corpus", "prompts"} & named.keys() else {**saved.task, **named}
@@ -100,8 +100,10 @@ def _show(found: "Rescoring", saved: "SavedEpisodes", spec: str, where: Path) ->
     print_facts(console, facts)
     console.print()
     table = Table.grid(padding=(0, 3), pad_edge=False)
-    for justify in ("left", "right", "right", "left"):
-        table.add_column(justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column(no_wrap=True)
+    for _ in ("before", "after"):
+        table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
     table.add_row("", *(Text(name, style="bold") for name in ("before", "after", "change (95% interval)")))
     for name, values in (("old reward", found.old), ("new reward", found.new)):
         table.add_row(Text(name, style="bold"), *_progress(found.progress(values), told["mean"][name[:3]]))

@@ -28,7 +28,8 @@ class SequenceActionWrapper(gym.Wrapper[str, str, Any, np.int64]):
     """
 
     def __init__(self, env: gym.Env[Any, np.int64]) -> None:
-        super().__init__(env)
+        wrapped: Any = env  # Gymnasium's annotation asks for an environment of the wrapper's own types
+        super().__init__(wrapped)
         task = getattr(env.unwrapped, "task", None)
         if task is None:
             raise TaskError(f"{env} has no task: SequenceActionWrapper wraps TextGen-v0")
@@ -66,7 +67,7 @@ class SequenceActionWrapper(gym.Wrapper[str, str, Any, np.int64]):
         if not isinstance(action, str):
             raise SpaceError(f"the action is a completion, a text, not {type(action).__name__}")
         ids = self.tokenizer.encode(action)[: self.max_new_tokens].tolist()
-        total, info = 0.0, {}
+        total = 0.0
         for token in [*ids, self.tokenizer.eos_id]:
             observation, reward, terminated, truncated, info = self.env.step(np.int64(token))
             total += float(reward)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from textgym.interop.export import export_source
     from textgym.interop.openrlhf import OpenRLHFReward
-    from textgym.interop.portable import PortableReward, portable
+    from textgym.interop.portable_reward import PortableReward, portable
     from textgym.interop.service import reward_server
     from textgym.interop.spans import move
     from textgym.interop.trl import TRLReward, to_trl
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "OpenRLHFReward": "openrlhf",
-    "PortableReward": "portable",
+    "PortableReward": "portable_reward",
     "TRLReward": "trl",
     "VerifiersReward": "verifiers",
     "VerlReward": "verl",
     "VerlRewardManager": "verl",
     "export_source": "export",
     "move": "spans",
-    "portable": "portable",
+    "portable": "portable_reward",
     "reward_server": "service",
     "to_trl": "trl",
     "to_verifiers": "verifiers",

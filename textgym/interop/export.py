@@ -9,7 +9,7 @@ from pathlib import Path
 
 from textgym import __version__
 from textgym.errors import ScorerError, UnknownNameError
-from textgym.interop.portable import PortableReward
+from textgym.interop.portable_reward import PortableReward
 from textgym.interop.service import HOST, PORT
 from textgym.interop.verifiers import rubric
 
@@ -20,7 +20,7 @@ def export_source(reward: PortableReward, target: str, *, port: int = PORT) -> s
     """The text of the file.
 
     Args:
-        reward: as `textgym.interop.portable` makes it.
+        reward: as `textgym.interop.portable_reward` makes it.
         target: one of `TARGETS`.
         port: that an HTTP service listens at.
 
@@ -80,7 +80,8 @@ def _trl(reward: PortableReward) -> tuple[str, str, str]:
             '"""Each term on its own: reward_funcs=reward_funcs, and GRPOConfig(reward_weights=reward_weights)."""\n'
         )
     imports = (
-        "from textgym.interop.portable import PortableReward\nfrom textgym.interop.trl import TRLReward, asynchronous"
+        "from textgym.interop.portable_reward import PortableReward\n"
+        "from textgym.interop.trl import TRLReward, asynchronous"
     )
     return "A reward for TRL: GRPOTrainer(..., reward_funcs=reward).", imports, body
 
@@ -105,7 +106,7 @@ class RewardManager(VerlRewardManager):
     reward = REWARD
 '''
     imports = (
-        "from textgym.interop.portable import PortableReward\n"
+        "from textgym.interop.portable_reward import PortableReward\n"
         "from textgym.interop.verl import VerlReward, VerlRewardManager"
     )
     return "A reward for verl: a compute_score, and a reward manager that pays every token.", imports, body
@@ -119,7 +120,10 @@ def reward_func(queries, prompts, labels, **settings):
     """Rewards, scores between 0 and 1, and components to log, as tensors."""
     return _reward(queries, prompts, labels)
 '''
-    imports = "from textgym.interop.openrlhf import OpenRLHFReward\nfrom textgym.interop.portable import PortableReward"
+    imports = (
+        "from textgym.interop.openrlhf import OpenRLHFReward\n"
+        "from textgym.interop.portable_reward import PortableReward"
+    )
     return "A reward for OpenRLHF: reward_func.", imports, body
 
 
@@ -135,7 +139,8 @@ def _verifiers(reward: PortableReward) -> tuple[str, str, str]:
         '"""The reward, and its components, which weigh nothing and are logged."""\n'
     )
     imports = (
-        "from textgym.interop.portable import PortableReward\nfrom textgym.interop.verifiers import VerifiersReward"
+        "from textgym.interop.portable_reward import PortableReward\n"
+        "from textgym.interop.verifiers import VerifiersReward"
     )
     return "A reward for verifiers: vf.Rubric(funcs=functions, weights=weights).", imports, body
 
@@ -145,7 +150,7 @@ def _http(reward: PortableReward) -> tuple[str, str, str]:
 if __name__ == "__main__":
     serve(REWARD, HOST, PORT)
 """
-    imports = "from textgym.interop.portable import PortableReward\nfrom textgym.interop.service import serve"
+    imports = "from textgym.interop.portable_reward import PortableReward\nfrom textgym.interop.service import serve"
     return "A reward as a service: POST /score, GET /health; see textgym.interop.service.", imports, body
 
 

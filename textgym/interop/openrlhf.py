@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from textgym.errors import ScoringFailure
-from textgym.interop.portable import PortableReward
+from textgym.interop.portable_reward import PortableReward
 from textgym.text.rollouts import references_in
 
 SPECIAL_TOKENS = (

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from textgym.errors import ScoringFailure, TextGymError
-from textgym.interop.portable import PortableReward
+from textgym.interop.portable_reward import PortableReward
 
 _log = logging.getLogger("textgym")
 

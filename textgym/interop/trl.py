@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, overload
 
-from textgym.interop.portable import PortableReward, TextScores, portable
+from textgym.interop.portable_reward import PortableReward, TextScores, portable
 from textgym.scorers.spec import RewardLike
 from textgym.text.messages import text_of
 from textgym.text.rollouts import references_in

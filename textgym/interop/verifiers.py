@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from textgym.interop.portable import PortableReward, portable
+from textgym.interop.portable_reward import PortableReward, portable
 from textgym.scorers.spec import RewardLike, resolve
 from textgym.text.messages import text_of
 from textgym.text.rollouts import references_in

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textgym.interop.portable import PortableReward, TextScores, TokenReward
+from textgym.interop.portable_reward import PortableReward, TextScores, TokenReward
 from textgym.interop.spans import move, token_spans
 from textgym.text.messages import text_of
 from textgym.text.rollouts import references_in

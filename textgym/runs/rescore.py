@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from textgym.errors import CorpusError, ScoringFailure
-from textgym.interop.portable import PortableReward
+from textgym.interop.portable_reward import PortableReward
 from textgym.text.rollouts import Rollout
 from textgym.types import TextBatch
 
