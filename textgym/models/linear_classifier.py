@@ -85,18 +85,13 @@ def load(folder: Path | str) -> LinearClassifier:
     """
     config, arrays, signature = load_arrays(folder, KIND)
     features = TextFeatures.from_arrays(arrays)
-    labels = config.get("labels")
-    shapes = {"weights": (len(labels), len(features)), "intercepts": (len(labels),)} if isinstance(labels, list) else {}
-    if not shapes or any(name not in arrays or arrays[name].shape != shape for name, shape in shapes.items()):
+    given = config.get("labels")
+    labels = tuple(map(str, given)) if isinstance(given, list) else ()
+    shapes = {"weights": (len(labels), len(features)), "intercepts": (len(labels),)}
+    if not labels or any(name not in arrays or arrays[name].shape != shape for name, shape in shapes.items()):
         raise CheckpointError(f"{folder}: labels, weights and features do not fit together. Take another copy.")
-    return LinearClassifier(
-        features,
-        arrays["weights"],
-        arrays["intercepts"],
-        tuple(map(str, labels)),
-        signature,
-        config.get("metadata", {}),
-    )
+    metadata = config.get("metadata", {})
+    return LinearClassifier(features, arrays["weights"], arrays["intercepts"], labels, signature, metadata)
 
 
 def fit_classifier(rows: Sequence[Labelled], seed: int = 0, tell: Tell = lambda stage: None) -> LinearClassifier:

@@ -229,7 +229,7 @@ def _train(
             chosen, rejected = network(layout).chunk(2)
             loss = -F.logsigmoid(chosen - rejected).mean()
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             schedule.step()

@@ -66,6 +66,7 @@ _BUILTIN = {
     "ter": "overlap",
     "toxicity": "labels",
     "timeout": "time_limit",
+    "unit": "quantities",
 }  # name -> the module of this package that registers it; loaded on first use
 
 _REGISTERED: "dict[str, type[Scorer]]" = {}

@@ -25,12 +25,15 @@ from textgym.text.sentences import split_units
 MAX_DIGITS, MAX_EXPONENT = 300, 308
 """A longer number is none: exact arithmetic with it would cost more than any answer is worth."""
 
+UNIT_LENGTH = 40
+"""Characters that the name of a unit may take."""
+
 _SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12, "万": 4, "萬": 4, "亿": 8, "億": 8}
 _DIGITS = r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
 _NUMBER = re.compile(
     rf"""
-    (?: (?P<sign>(?<![A-Za-z0-9_)\]}}%])[-+]) )?
-    (?: (?:(?<![A-Za-z])(?:US|CA|AU))?[$€£¥₹]\s?(?P<sign2>[-+])? | (?<![A-Za-z0-9_^])(?<!\d\.)(?<!\^\{{) )
+    (?: (?P<sign>(?<![A-Za-z0-9_)\]}}%^])(?<!\^\{{)[-+]) )?
+    (?: (?:(?<![A-Za-z])(?:US|CA|AU))?[$€£¥₹]\s?(?P<sign2>[-+])? | (?<![A-Za-z0-9_^])(?<!\d\.)(?<!\^[{{-])(?<!\^\{{-) )
     (?: (?P<whole>\d+)\s{{1,3}}(?:and\s)?(?=\d+/\d) )?
     (?P<digits>{_DIGITS})
     (?: \s?/\s?(?P<under>{_DIGITS})(?![\d/])
@@ -64,12 +67,12 @@ class Numeral:
     Attributes:
         value: exactly what is written.
         percent: whether it is followed by a percent sign, or the word.
-        end: where it ends in the text.
+        after: what follows it, as far as a unit may reach.
     """
 
     value: Fraction
     percent: bool
-    end: int
+    after: str
 
 
 def plain(text: str) -> str:
@@ -87,7 +90,7 @@ def numerals(text: str, backwards: bool = False) -> Iterator[Numeral]:
     for one in reversed(list(found)) if backwards else found:
         value = _value(one)
         if value is not None:
-            yield Numeral(value, one["percent"] is not None, one.end())
+            yield Numeral(value, one["percent"] is not None, text[one.end() : one.end() + UNIT_LENGTH])
 
 
 def answer_of(text: str) -> Numeral | None:
