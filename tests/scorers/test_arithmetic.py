@@ -84,6 +84,8 @@ def test_a_false_equation_and_one_too_large_to_compute_do_not(text):
         "250 = (5/2)x",
         "4 dollars * 3 = 12",
         "eggs + 3 = 9",
+        "him16*5 = 30",
+        "v1.5 + 1 = 3",
         "4^0.5 = 2",
         "3 + = 4",
         "(1 + 2 = 3)",
@@ -145,4 +147,4 @@ def test_no_text_is_an_error(text):
 def test_the_equations_of_the_solutions_of_gsm8k_hold_but_for_known_slips():
     texts = [json.loads(line)["answer"] for line in GSM8K.read_text(encoding="utf-8").splitlines()]
     found = [equation.holds() for text in texts for equation in equations(text)]
-    assert (len(found), found.count(False)) == (7881, 5)
+    assert (len(found), found.count(False)) == (7880, 4)

@@ -37,7 +37,7 @@ _SIGNS = {0xFF01 + i: 0x21 + i for i in range(94)} | {
 }
 _LATEX = {r"\times": "*", r"\cdot": "*", r"\div": "/", r"\left": "", r"\right": "", r"\$": "", r"\%": "%", "**": "^"}
 _TOKEN = re.compile(
-    r"""(?P<number>(?<![A-Za-z_])(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?!\d|\.\d)%?)
+    r"""(?P<number>(?<![A-Za-z_\d])(?<!\d\.)(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?!\d|\.\d)%?)
       | (?P<times>(?<=[\d)\s])[xX](?=\s*[\d(.$]))
       | (?P<mark>==?|[-+*/^()])
       | (?P<space>[^\S\n]|[$€£¥])
@@ -132,7 +132,7 @@ def _runs(text: str) -> Iterator[list[str]]:
             if kind in ("word", "other"):
                 if any(token[0] == "=" for token in run):
                     yield run
-                run = ["?"] if kind == "word" else []
+                run = ["?"] if found[0].isalnum() else []
             elif kind != "space":
                 if run == ["?"] and found[0] not in "+-":
                     run = []  # a word ends before a number; "eggs + 3 = 9" has lost its first summand
