@@ -88,7 +88,7 @@ def test_rollouts_without_rewards_are_only_scored(textgym, jsonl):
     ("where", "arguments", "message"),
     [
         ("empty", ["--reward", "length"], "holds no rollouts"),
-        ("nowhere", ["--reward", "length"], "no such file"),
+        ("nowhere", ["--reward", "fluency"], "no such file"),
         ("run", ["--reward", "lenght"], "Did you mean 'length'"),
         ("run", ["--reward", "length", "--task", "docstring"], "Did you mean 'docstrings'"),
         ("file", ["--reward", "fluency"], "--task NAME"),

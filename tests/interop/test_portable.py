@@ -146,6 +146,7 @@ def test_what_cannot_be_split_says_so(spec, error, message):
         ("2", {}, ScorerError, "holds no scorer"),
         ("self_bleu", {}, ScorerError, "set of texts"),
         (len, {}, ScorerError, "has no name"),
+        ("distinct + lagrangian(length, 20)", {}, ScorerError, "changes while textgym trains"),
         ("length", {"corpsu": "a.txt"}, TaskError, "Did you mean 'corpus'"),
     ],
 )

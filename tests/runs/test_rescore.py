@@ -139,7 +139,10 @@ def test_shares_and_correlations_stay_within_their_ranges(rows):
 
 def test_a_folder_of_a_trainer_is_its_own_rollouts(tmp_path):
     assert saved_episodes(tmp_path).path == tmp_path
+    (tmp_path / "a.jsonl").write_text("")
     assert saved_episodes(tmp_path / "a.jsonl").path == tmp_path / "a.jsonl"
+    with pytest.raises(CorpusError, match=r"no such file or folder: .*b\.jsonl\. Did you mean 'a\.jsonl'"):
+        saved_episodes(tmp_path / "b.jsonl")
 
 
 def test_a_run_without_episodes_is_said(tmp_path):

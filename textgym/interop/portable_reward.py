@@ -307,6 +307,8 @@ def _open(reward: PortableReward) -> OpenReward:
     leaves = [node for node in walk(scorer) if not isinstance(node, Composite)]
     if not leaves:
         raise ScorerError(f"reward {reward.spec!r} holds no scorer, so every text would earn the same")
+    if scorer.moving:
+        raise ScorerError(f"{reward.spec} changes while textgym trains: elsewhere, say what it costs with penalty(...)")
     if sets := [node for node in walk(scorer) if node.set_level]:
         raise ScorerError(f"{sets[-1]} is a measure of a set of texts and cannot be the reward of one text")
     if not reward.task:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textgym.errors import CheckpointError, CorpusError
+from textgym.errors import CheckpointError, CorpusError, did_you_mean
 from textgym.runs.record import SUMMARY_FILE
 from textgym.text.store import write_atomic
 
@@ -43,6 +43,9 @@ def saved_episodes(path: Path) -> SavedEpisodes:
         CorpusError: nothing is there, or a run that left no episodes.
         CheckpointError: the run's summary cannot be read.
     """
+    if not path.exists():
+        near = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise CorpusError(f"no such file or folder: {path}. {did_you_mean(path.name, near) if near else ''}".strip())
     if not path.is_dir():
         return SavedEpisodes(path)
     if not (path / SUMMARY_FILE).exists():
