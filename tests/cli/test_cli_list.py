@@ -13,7 +13,7 @@ def test_list_names_everything_that_other_commands_take(textgym):
     assert {"docstrings", "story", "story-base-zh"} <= names["tasks"]
     assert {"ppo", "a2c"} <= names["agents"]
     assert {"auto", "bpe", "char", "word"} <= names["tokenizers"]
-    assert {"tiny", "story-small", "ngram:4", "lsa:64"} <= names["models"]
+    assert {"tiny", "story-small", "ngram:4", "lsa:64", "hf:NAME_OR_FOLDER", "st:NAME_OR_FOLDER"} <= names["models"]
     assert all(row["description"] for rows in found.values() for row in rows), "every name has its line"
 
 

@@ -26,6 +26,17 @@ class Kind(str, Enum):
     models = "models"
 
 
+SAVED_MODELS = (
+    (
+        "hf:NAME_OR_FOLDER",
+        "of Hugging Face, for scorers: a causal model as lm=, BERT, RoBERTa or XLNet as pseudo_fluency(model=), a "
+        "classifier as model= of acceptability, classifier, sentiment, toxicity",
+    ),
+    ("st:NAME_OR_FOLDER", "of sentence-transformers, for scorers: embedding= of coherence, relevance"),
+)
+"""How models that are loaded are named, and where such a name may stand."""
+
+
 def list_names(
     kind: Annotated[Kind | None, typer.Argument(help="One kind of names; all kinds if not given.")] = None,
     json: options.Json = False,
@@ -112,6 +123,7 @@ def models() -> list[dict[str, Any]]:
     rows += [(name, "checkpoint", shipped.format(name=name, **peek(name)["metadata"])) for name in shipped_names()]
     rows += [(name, "language model", fitted.format("lm", name)) for name in language_model_names()]
     rows += [(name, "embedding", fitted.format("embedding", name)) for name in embedding_names()]
+    rows += [(name, "saved model", text) for name, text in SAVED_MODELS]
     return [{"name": name, "role": role, "description": f"{text[0].upper()}{text[1:]}."} for name, role, text in rows]
 
 
