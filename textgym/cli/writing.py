@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import typer
 
@@ -118,18 +118,21 @@ def content_hash(path: Path) -> str:
     Raises:
         CorpusError: it cannot be read.
     """
+    digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            while chunk := file.read(2**20):
+                digest.update(chunk)
+        return digest.hexdigest()
     except OSError as error:
         raise CorpusError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _opened(path: Path, partial: Path, mode: str) -> IO[bytes]:
+def _opened(path: Path, partial: Path, mode: Literal["xb", "ab"]) -> IO[bytes]:
     if path.is_dir():
         raise CorpusError(f"{path} is a folder; give the file to write")
     try:
-        return partial.open(mode)  # type: ignore[return-value]
+        return partial.open(mode)
     except FileExistsError:
         raise CorpusError(
             f"{partial} is there: an interrupted command left it, or one is still at work. Go on from it with "

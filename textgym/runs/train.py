@@ -30,10 +30,10 @@ from textgym.runs.verdict import verdict
 from textgym.sb3.callbacks import RewardLog, cut_rows
 from textgym.sb3.checkpoints import TrainingCheckpoint, remove_checkpoints, saved_tokens
 from textgym.sb3.checkpoints import resume as resume_training
-from textgym.sb3.dual_ascent import DualAscent
+from textgym.sb3.dual_ascent import DualAscent, bound_rewards
 from textgym.sb3.vec_env import make_sb3_env
+from textgym.scorers.constrained import multipliers
 from textgym.scorers.reward import Reward, bind_reward
-from textgym.scorers.spec import resolve
 from textgym.text.store import write_atomic
 
 _log = logging.getLogger("textgym")
@@ -242,7 +242,7 @@ def _learn(
 ) -> float:
     """Trains and saves, also when it is interrupted; seconds, those before a resumption included."""
     metrics, folder = out / "metrics.jsonl", out / CHECKPOINTS
-    callbacks: list[BaseCallback] = [DualAscent()] if resolve(config.reward).moving else []
+    callbacks: list[BaseCallback] = [DualAscent()] if any(map(multipliers, bound_rewards(agent.env))) else []
     callbacks.append(RewardLog(path=metrics, reference=out / "reference"))
     checkpoint = TrainingCheckpoint(folder, every=every) if every else None
     if checkpoint is not None:

@@ -6,10 +6,10 @@ defined for a corpus; here each text is one.
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
 from typing import Any, Protocol, runtime_checkable
 
 from textgym.errors import ScoringFailure
+from textgym.scorers.algebra import is_number
 from textgym.scorers.callables import CallableScorer
 
 
@@ -74,4 +74,4 @@ def _single(value: Any) -> Any:
     """A number, also from the list that metrics of single texts return; None for anything else."""
     if isinstance(value, list | tuple) and len(value) == 1:
         value = value[0]
-    return value if isinstance(value, Real) and not isinstance(value, bool) else None
+    return value if is_number(value) else None

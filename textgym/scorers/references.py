@@ -14,7 +14,11 @@ class ReferenceScorer(Scorer):
     """A leaf that compares each completion with the references of its row; not applicable where there are none."""
 
     range = (0.0, 1.0)
-    needs = frozenset({"references"})
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """References."""
+        return frozenset({"references"})
 
     def compare(self, text: str, references: Sequence[str]) -> float:
         """How near a text is to its references, of which there is at least one."""
