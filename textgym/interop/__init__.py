@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from textgym.interop.export import export_source
     from textgym.interop.openrlhf import OpenRLHFReward
     from textgym.interop.portable_reward import PortableReward, portable
+    from textgym.interop.reasoning_gym import ReasoningGym
     from textgym.interop.service import reward_server
     from textgym.interop.spans import move
     from textgym.interop.trl import TRLReward, to_trl
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "OpenRLHFReward": "openrlhf",
     "PortableReward": "portable_reward",
+    "ReasoningGym": "reasoning_gym",
     "TRLReward": "trl",
     "VerifiersReward": "verifiers",
     "VerlReward": "verl",
@@ -37,6 +39,7 @@ _HOMES = {
 __all__ = [
     "OpenRLHFReward",
     "PortableReward",
+    "ReasoningGym",
     "TRLReward",
     "VerifiersReward",
     "VerlReward",
