@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from textgym import scorers
 from textgym.reports.scorer_catalogue import catalogue_page, entries, entry
 from textgym.scorers import Scorer, registry
 from textgym.scorers.algebra import OPERATORS, Composite
@@ -76,3 +77,8 @@ def test_marks_of_markdown_are_escaped_in_prose_and_bars_in_code(monkeypatch):
 def test_a_part_of_a_composite_is_no_part_of_its_entry():
     assert all(issubclass(BUILT_IN[one.name], Scorer) for one in entries(only_built_in=True))
     assert all(one.node for one in entries(only_built_in=True) if issubclass(BUILT_IN[one.name], Composite))
+
+
+@pytest.mark.parametrize("name", [name for name in BUILT_IN if "." not in name])
+def test_no_file_of_the_room_hides_a_scorer_of_its_name(name):
+    assert getattr(scorers, name) is BUILT_IN[name], "a module becomes an attribute of its package: rename the file"

@@ -55,7 +55,7 @@ _BUILTIN = {
     "pseudo_fluency": "pseudo_likelihood",
     "rank": "transforms",
     "regex": "patterns",
-    "relevance": "relevance",
+    "relevance": "likeness",
     "repetition": "ngrams",
     "rouge": "overlap",
     "self_bleu": "diversity",
