@@ -19,7 +19,7 @@ from textgym import scorers as s
 from textgym.envs.taskless import TasklessContext
 from textgym.errors import MissingExtraError, ScorerError, ScoringFailure
 from textgym.scorers import resolve
-from textgym.scorers.plain import batch_of_texts
+from textgym.scorers.plain import OpenVocabulary, batch_of_texts
 from textgym.scorers.reward import Reward
 from textgym.testing.scorers import check_scorer
 
@@ -126,11 +126,12 @@ def test_values_that_are_not_finite_are_asked_for_again():
 
 
 def test_a_failure_names_the_row_of_the_whole_batch():
-    reward = Reward(s.cache(resolve(Counting())).bind(FakeContext()))
     context = FakeContext()
+    context.tokenizer = OpenVocabulary(["cat dog bad"])
+    reward = Reward(s.cache(resolve(Counting())).bind(context))
     reward.score(context.batch(["cat", "dog"]))
-    with pytest.raises(ScoringFailure, match=r"(?s)failed on row 2 of 3: a bad word.*'bad'"):
-        reward.score(batch_of_texts(["cat", "dog", "bad"]))
+    with pytest.raises(ScoringFailure, match=r"(?s)failed on row 2 of 3: a bad word.*completion 'bad'"):
+        reward.score(context.batch(["cat", "dog", "bad"]))
 
 
 def test_a_measure_of_sets_is_refused_and_on_disk_what_has_no_text_form(tmp_path):
@@ -180,7 +181,7 @@ def test_token_contributions_survive_the_disk(tmp_path):
 
 def test_two_processes_share_a_folder(tmp_path):
     code = (
-        "import sys; from textgym import scorers as s; from textgym.scorers.plain import batch_of_texts\n"
+        "import sys; from textgym import scorers as s; from textgym.scorers.plain import OpenVocabulary, batch_of_texts\n"
         "bound = s.cache(s.length(), path=sys.argv[1]).bind(None)\n"
         "for i in range(0, 120, 8):\n"
         "    texts = ['word ' * (j % 50) for j in range(i, i + 8)]\n"

@@ -235,7 +235,8 @@ class _Round:
         judge = self._judge
         headers = {"Authorization": f"Bearer {self._secret}"} if self._secret else {}
         free = asyncio.Semaphore(judge.concurrency)
-        limits = httpx.Limits(max_connections=judge.concurrency)
+        # Whoever waits does so here, not for a free connection, which would count as time that its own try took.
+        limits = httpx.Limits(max_connections=None)
         async with httpx.AsyncClient(headers=headers, timeout=judge.timeout, limits=limits) as client:
 
             async def one(rows: Sequence[Mapping[str, Any]], place: range) -> list[float | None]:
