@@ -201,3 +201,10 @@ def test_what_cannot_be_used_says_what_to_write(tmp_path):
         load_text_model(PseudoLanguageModel, f"hf:{headless}")
     with pytest.raises(SpecError, match="orders counts"):
         parse("pseudo_fluency(model='hf:x', orders=0)")
+
+
+def test_roberta_counts_its_positions_behind_the_padding_token_and_reads_that_many_fewer(models):
+    assert models["roberta"].longest == 64  # of a table of 66
+    [(values, _)] = ask(models["roberta"], [""], ["The cat sat on the mat. " * 12])
+    assert len(values) > 64
+    assert np.isfinite(values).all()

@@ -1,12 +1,13 @@
 """What docs/language-models-as-scorers.md shows runs as it stands, with a small model where it says gpt2."""
 
 import re
-import subprocess
-import sys
+import shlex
 from pathlib import Path
 
 import hf_samples
+from typer.testing import CliRunner
 
+from textgym.cli.app import app
 from textgym.scorers import parse
 
 PAGE = (Path(__file__).parents[2] / "docs/language-models-as-scorers.md").read_text(encoding="utf-8")
@@ -24,8 +25,8 @@ def test_the_examples_run(tmp_path, monkeypatch):
             exec(compile(block, "example", "exec"), {})
             continue
         command = block.removeprefix("$ textgym ").strip()
-        done = subprocess.run(f"{sys.executable} -m textgym.cli {command}", shell=True, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        done = CliRunner().invoke(app, shlex.split(command))
+        assert done.exit_code == 0, done.output
         assert len((tmp_path / "scores.jsonl").read_text().splitlines()) == 2
 
 
