@@ -176,6 +176,18 @@ class Embedding(Protocol):
 
 
 @runtime_checkable
+class OrderModel(Protocol):
+    """Tells the real order of sentences from a shuffled one."""
+
+    @property
+    def signature(self) -> str:
+        """Kind, settings and content hash."""
+
+    def log_odds(self, texts: Sequence[Sequence[str]]) -> Float64[np.ndarray, " N"]:
+        """How much likelier each text, a list of sentences, is in order than shuffled, (N,), in nats; 0 for one."""
+
+
+@runtime_checkable
 class TextLanguageModel(Protocol):
     """A language model with a tokenizer of its own: what it is asked about is text, not ids of a task."""
 
@@ -286,6 +298,9 @@ class ScoringContext(Protocol):
 
     def embedding(self, name: str) -> Embedding:
         """An embedding by spec, e.g. ``lsa:64``; fitted and cached when needed."""
+
+    def order_model(self, name: str) -> OrderModel:
+        """A model of sentence order by spec: ``order:lsa:64``, ``entity_grid``; fitted and cached when needed."""
 
     def text_model(self, kind: "type[TextModel]", name: str) -> "TextModel":
         """A saved model that reads plain text, by spec: ``hf:NAME_OR_FOLDER``, or a folder; loaded once.

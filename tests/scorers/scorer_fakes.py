@@ -126,6 +126,16 @@ class FakePreference:
         return np.array([len(prompt) - len(text) / 7 for prompt, text in zip(prompts, completions, strict=True)])
 
 
+class FakeOrder:
+    """Longer sentences are to follow shorter ones."""
+
+    signature = "fake:order"
+
+    def log_odds(self, texts: Sequence[Sequence[str]]) -> Float64[np.ndarray, " N"]:
+        rises = [[len(b) - len(a) for a, b in zip(text, text[1:], strict=False)] for text in texts]
+        return np.array([sum(row) / max(1, len(row)) for row in rises], dtype=np.float64)
+
+
 class FakeContext:
     """Satisfies `textgym.types.ScoringContext`; counts what it is asked for."""
 
@@ -166,6 +176,9 @@ class FakeContext:
 
     def embedding(self, name: str) -> FakeEmbedding:
         return FakeEmbedding()
+
+    def order_model(self, name: str) -> "FakeOrder":
+        return FakeOrder()
 
     def text_model(self, kind: type, name: str) -> Any:
         if (kind, name) not in self.text_models:

@@ -10,6 +10,7 @@ from jaxtyping import Int64
 
 from textgym.envs.without_prompts import without_prompts
 from textgym.errors import CheckpointError, ScorerError
+from textgym.models.order_models import fit_order_model, order_model_from_arrays
 from textgym.models.registry import (
     embedding_from_arrays,
     fit_embedding,
@@ -22,9 +23,9 @@ from textgym.models.registry import (
 from textgym.models.text_models import load_text_model
 from textgym.text.prompt_sets import RecordSet
 from textgym.text.prompts import PromptSet
-from textgym.text.sentences import split_units
+from textgym.text.sentences import sentences, split_units
 from textgym.text.store import ArrayStore
-from textgym.types import Arrays, Embedding, LanguageModel, TextBatch, TextModel, TokenIds, Tokenizer
+from textgym.types import Arrays, Embedding, LanguageModel, OrderModel, TextBatch, TextModel, TokenIds, Tokenizer
 
 REFERENCES = 512
 """How many training passages the yardstick of `standard` holds at most."""
@@ -60,6 +61,7 @@ class TaskContext:
         self._signature, self.store = signature, store
         self._language_models: dict[str, LanguageModel] = {}
         self._embeddings: dict[str, Embedding] = {}
+        self._order_models: dict[str, OrderModel] = {}
         self._text_models: dict[tuple[type, str], Any] = {}
 
     def __deepcopy__(self, memo: object) -> "TaskContext":
@@ -186,6 +188,25 @@ class TaskContext:
         arrays = self.store.fetch("embedding", self._key(name), fit, f"fitting {name} on {self._name}")
         return embedding_from_arrays(name, arrays)
 
+    def order_model(self, name: str) -> OrderModel:
+        """The model of sentence order of that name, fitted on the training documents.
+
+        Raises:
+            UnknownNameError: no such model.
+            CorpusError: too few documents of several sentences.
+        """
+
+        def fit() -> Arrays:
+            if not len(self._tiles):
+                raise ScorerError(self._nothing(f"{name} has nothing to be fitted to"))
+            documents = [sentences(text) for text in self._whole_documents()]
+            return fit_order_model(name, documents, self.embedding)
+
+        if name not in self._order_models:
+            arrays = self.store.fetch("order", self._key(name), fit, f"fitting {name} on {self._name}")
+            self._order_models[name] = order_model_from_arrays(name, arrays, self.embedding)
+        return self._order_models[name]
+
     def text_model(self, kind: type[TextModel], name: str) -> TextModel:
         """A saved model that reads plain text; loaded once.
 
@@ -218,6 +239,20 @@ class TaskContext:
             else:
                 pieces.append(text)
         return pieces
+
+    def _whole_documents(self) -> list[str]:
+        """The training documents, put together again from the passages that they were cut into."""
+        train, owner = self._sets["train"], -1
+        whole: list[str] = []
+        glue = ""
+        for row, ids in zip(self._tiles.tolist(), self._passages(), strict=True):
+            text = self._tokenizer.decode(ids)
+            if train.document[row] == owner:
+                whole[-1] += glue + text
+            else:
+                whole.append(text)
+            owner, glue = int(train.document[row]), "\n" if train.ended[row] else ""
+        return whole
 
     def _passages(self) -> Sequence[TokenIds]:
         """The texts at `_tiles`."""

@@ -8,7 +8,7 @@ from textgym.errors import ScorerError
 from textgym.models.registry import loaded_embedding
 from textgym.models.text_models import load_text_model
 from textgym.scorers.plain import OpenVocabulary
-from textgym.types import Arrays, Embedding, LanguageModel, TextBatch, TextModel, Tokenizer
+from textgym.types import Arrays, Embedding, LanguageModel, OrderModel, TextBatch, TextModel, Tokenizer
 
 _TASK = "which comes with a task: --task NAME or --corpus FILE, in Python textgym.make_task(...).context"
 
@@ -51,6 +51,10 @@ class TasklessContext:
                 self._refuse(f"embedding {name!r}")
             self._embeddings[name] = saved
         return self._embeddings[name]
+
+    def order_model(self, name: str) -> OrderModel:
+        """There is none: it is fitted to a task's documents. Raises ScorerError."""
+        self._refuse(f"model of order {name!r}")
 
     def text_model(self, kind: type[TextModel], name: str) -> TextModel:
         """A saved model that reads plain text; loaded once.

@@ -1,0 +1,59 @@
+"""Order discrimination: how often the real order of sentences scores above a random one."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+
+from textgym.scorers.bound import BoundScorer
+from textgym.scorers.plain import batch_of_texts
+
+Tales = list[list[str]]
+"""The sentences of each tale."""
+
+
+def read_tales(path: Path) -> Tales:
+    """A file of sentences, one a row, by their `document_id`."""
+    tales: dict[str, list[str]] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            tales.setdefault(row["document_id"], []).append(row["text"])
+    return list(tales.values())
+
+
+def discriminate(
+    scorer: BoundScorer, tales: Tales, *, window: int | None = None, shuffles: int, step: int = 1, seed: int = 0
+) -> Float64[np.ndarray, "N 2"]:
+    """For each tale: the share of (text, shuffle) pairs told right, a tie half; and how many texts it gave.
+
+    Args:
+        scorer: what judges; texts have no prompt.
+        tales: their sentences.
+        window: sentences in a text; None for whole tales.
+        shuffles: of each text.
+        step: sentences from one window to the next.
+        seed: of the shuffles.
+    """
+    rng = np.random.default_rng(seed)
+    rows = []
+    for tale in tales:
+        size = len(tale) if window is None else window
+        texts: list[str] = []
+        for start in range(0, len(tale) - size + 1, step):
+            part = tale[start : start + size]
+            texts.append(" ".join(part))
+            texts += [" ".join(part[i] for i in rng.permutation(size)) for _ in range(shuffles)]
+        values = scores_of(scorer, texts).reshape(-1, shuffles + 1)
+        real, other = values[:, :1], values[:, 1:]
+        rows.append((((real > other) + 0.5 * (real == other)).mean(), len(values)))
+    return np.array(rows)
+
+
+def scores_of(scorer: BoundScorer, texts: Sequence[str]) -> Float64[np.ndarray, " N"]:
+    """Values of plain texts, none of which may be "not applicable"."""
+    assert scorer.context is not None
+    scores = scorer.score(batch_of_texts(texts, None, None, tokenizer=scorer.context.tokenizer))
+    assert scores.valid.all()
+    return scores.values
