@@ -1,14 +1,19 @@
 """Order discrimination: how often the real order of sentences scores above a random one."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64
+from textgym.benchmarks.scorers.people import Contexts
+from textgym.benchmarks.scorers.rows import Row, mean_row
 
 from textgym.scorers.bound import BoundScorer
+from textgym.scorers.grammar import parse
 from textgym.scorers.plain import batch_of_texts
+
+WINDOW = 10
 
 Tales = list[list[str]]
 """The sentences of each tale."""
@@ -57,3 +62,35 @@ def scores_of(scorer: BoundScorer, texts: Sequence[str]) -> Float64[np.ndarray, 
     scores = scorer.score(batch_of_texts(texts, None, None, tokenizer=scorer.context.tokenizer))
     assert scores.valid.all()
     return scores.values
+
+
+ORDERING = (
+    "order",
+    "coherence",
+    "coherence(embedding='lsa:16')",
+    "entity_grid",
+    "standard(order) + standard(coherence)",
+    "length",
+)
+"""Every variant of coherence, both best ones together, and one that knows nothing."""
+
+
+def order_rows(folder: Path, contexts: Contexts, *, shuffles: int = 5, step: int = 1) -> Iterator[Row]:
+    """Rows of all variants on windows of ten sentences and on whole test stories; stories are resampled."""
+    tales = read_tales(folder / "fairytales/sentence_level_test.csv")
+    text, context = next(iter(contexts.items()))
+    for name in ORDERING:
+        bound = parse(name).bind(context)
+        fitted = text if parse(name).needs else ""
+        windows = discriminate(bound, tales, window=WINDOW, shuffles=shuffles, step=step)
+        yield mean_row(
+            "fairy tales test, windows of 10 sentences",
+            name,
+            "accuracy",
+            windows[:, 0],
+            chance=0.5,
+            fitted=fitted,
+            weights=windows[:, 1],
+        )
+        whole = discriminate(bound, tales, shuffles=4 * shuffles)[:, 0]
+        yield mean_row("fairy tales test, whole stories", name, "accuracy", whole, chance=0.5, fitted=fitted)

@@ -1,6 +1,7 @@
 """A small task for scorer tests: word tokens, a hand-made bigram model, word-vector embedding, six reference texts."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -132,7 +133,7 @@ class FakeOrder:
     signature = "fake:order"
 
     def log_odds(self, texts: Sequence[Sequence[str]]) -> Float64[np.ndarray, " N"]:
-        rises = [[len(b) - len(a) for a, b in zip(text, text[1:], strict=False)] for text in texts]
+        rises = [[len(b) - len(a) for a, b in pairwise(text)] for text in texts]
         return np.array([sum(row) / max(1, len(row)) for row in rises], dtype=np.float64)
 
 
