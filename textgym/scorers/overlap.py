@@ -138,7 +138,8 @@ class Chrf(_SacreBleu):
 class Ter(_SacreBleu):
     """Translation edit rate: edits and shifts that turn a text into its nearest reference, for each word of it.
 
-    From 0, where it is one of them, up without bound; above 1 for a text that is much longer.
+    From 0, where it is one of them, up without bound; above 1 for a text that is much longer. Shifts are searched for:
+    a text of 60 words with many of its reference's, in another order, takes up to a second.
 
     Args:
         lowercase: whether case is ignored.
