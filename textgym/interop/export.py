@@ -5,9 +5,9 @@ what it opens then has another signature (the corpus, a function's file or the v
 """
 
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
-from textgym import __version__
 from textgym.errors import ScorerError, UnknownNameError
 from textgym.interop.portable_reward import PortableReward
 from textgym.interop.service import HOST, PORT
@@ -31,7 +31,7 @@ def export_source(reward: PortableReward, target: str, *, port: int = PORT) -> s
         raise UnknownNameError("target", target, TARGETS)
     title, imports, body = _PARTS[target](reward)
     head = (
-        f'"""{title}\n\nWritten by textgym {__version__}; textgym export writes it again.\n"""\n\n'
+        f'"""{title}\n\nWritten by textgym {version("textgym")}; textgym export writes it again.\n"""\n\n'
         f"{imports}\n\n"
         f"SPEC = {reward.spec!r}\n"
         f"TASK = { {name: value for name, value in reward.task.items() if name != 'cache_dir'}!r}\n"
