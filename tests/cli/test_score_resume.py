@@ -63,7 +63,7 @@ def test_an_interrupted_run_leaves_a_partial_file_and_no_finished_one(interrupte
 
 
 @given(share=st.floats(0, 1))
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_run_killed_at_any_byte_goes_on_to_the_same_bytes(textgym, interrupted, texts, reward, share):
     whole, folder = interrupted
     header, partial = folder / "out.jsonl.partial.json", folder / "out.jsonl.partial"

@@ -40,7 +40,7 @@ def test_signatures_and_hashes_are_equal_iff_expressions_are(one, other):
 
 
 @given(expressions)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_cache_changes_neither_what_an_expression_is_nor_what_it_can_be(drawn):
     cached, plain = build(drawn), build(uncached(drawn))
     assert cached.signature == plain.signature and cached.hash == plain.hash
