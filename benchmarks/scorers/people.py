@@ -4,9 +4,11 @@ import csv
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float64
 from textgym.benchmarks.scorers.rows import Row, mean_row, spearman_row
 
 from textgym.scorers.grammar import parse
@@ -23,9 +25,7 @@ Contexts = Mapping[str, ScoringContext]
 
 def minimal_pairs(folder: Path, contexts: Contexts, limit: int | None = None) -> Iterator[Row]:
     """BLiMP: the acceptable sentence of a minimal pair scores above the other; a tie is half."""
-    lines = (folder / "blimp/dev/blimp_dev.jsonl").read_text(encoding="utf-8").splitlines()[:limit]
-    pairs = [json.loads(line) for line in lines]
-    good, bad = ([pair[f"sentence_{which}"] for pair in pairs] for which in ("good", "bad"))
+    good, bad = read_pairs(folder, limit)
     for text, context in contexts.items():
         names = [*(f"fluency(lm='ngram:{n}', form='sum')" for n in (2, 3, 4, 5)), "fluency", "slor"]
         for name in names:
@@ -33,12 +33,43 @@ def minimal_pairs(folder: Path, contexts: Contexts, limit: int | None = None) ->
             yield mean_row("BLiMP dev", name, "accuracy", (a > b) + 0.5 * (a == b), chance=0.5, fitted=text)
 
 
-def fluency_of_samples(folder: Path, contexts: Contexts, limit: int | None = None) -> Iterator[Row]:
-    """Samples of GPT-2 and CTRL: correlation with the mean fluency that people gave."""
+def transformer_rows(folder: Path, model: Path, context: ScoringContext, limit: int | None = None) -> Iterator[Row]:
+    """BLiMP and the samples under a Transformer that ``textgym pretrain`` made of the fairy tales.
+
+    Args:
+        folder: of the data sets.
+        model: the Transformer's folder.
+        context: of a task with the Transformer's tokenizer.
+        limit: texts of each data set.
+    """
+    text = "fairy tales, 0.5 M words, BPE, Transformer"
+    for form in ("sum", "mean"):
+        score = partial(parse(f"fluency(lm={json.dumps(str(model))}, form='{form}')").score_texts, context=context)
+        a, b = (score(side) for side in read_pairs(folder, limit))
+        hits = (a > b) + 0.5 * (a == b)
+        yield mean_row("BLiMP dev", f"fluency(lm=FOLDER, form='{form}')", "accuracy", hits, chance=0.5, fitted=text)
+    texts, human = read_samples(folder, limit)
+    yield spearman_row("PPLM samples, fluency", "fluency(lm=FOLDER)", score(texts), human, fitted=text)
+
+
+def read_pairs(folder: Path, limit: int | None = None) -> tuple[list[str], list[str]]:
+    """The acceptable sentences of BLiMP, and the others."""
+    lines = (folder / "blimp/dev/blimp_dev.jsonl").read_text(encoding="utf-8").splitlines()[:limit]
+    pairs = [json.loads(line) for line in lines]
+    return [pair["sentence_good"] for pair in pairs], [pair["sentence_bad"] for pair in pairs]
+
+
+def read_samples(folder: Path, limit: int | None = None) -> tuple[list[str], Float64[np.ndarray, " N"]]:
+    """Samples of language models, and the mean of the fluency that people gave each."""
     lines = (folder / "lm_fluency_pplm/dev/pplm_dev.jsonl").read_text(encoding="utf-8").splitlines()[:limit]
     rows = [json.loads(line) for line in lines]
-    texts = [row["text"].replace("<|endoftext|>", "").strip() for row in rows]
-    human = np.array([np.mean([rating for rater in row["fluency"] for rating in rater]) for row in rows])
+    human = [np.mean([rating for rater in row["fluency"] for rating in rater]) for row in rows]
+    return [row["text"].replace("<|endoftext|>", "").strip() for row in rows], np.array(human)
+
+
+def fluency_of_samples(folder: Path, contexts: Contexts, limit: int | None = None) -> Iterator[Row]:
+    """Samples of GPT-2 and CTRL: correlation with the mean fluency that people gave."""
+    texts, human = read_samples(folder, limit)
     for text, context in contexts.items():
         first = context is next(iter(contexts.values()))
         for name in (*FLUENCY, *SURFACE, *LINKED) if first else FLUENCY[:4]:
