@@ -134,12 +134,12 @@ def trunk(pairs, seed=0):
 
 @pytest.fixture(scope="module")
 def network():
-    pairs = planted(400)
-    return fit_transformer(pairs, trunk(pairs), PreferenceConfig(epochs=6, learning_rate=2e-3))
+    pairs = planted(500)
+    return fit_transformer(pairs, trunk(pairs), PreferenceConfig(epochs=10, learning_rate=2e-3))
 
 
 def test_a_transformer_finds_a_planted_preference_too(network):
-    assert measure(network, planted(500, seed=1, sure=True))["accuracy"] > 0.9
+    assert measure(network, planted(500, seed=1, sure=True))["accuracy"] > 0.85
     assert network.metadata["accuracy"] > 0.7 and network.metadata["epochs"] >= 1
 
 
@@ -228,7 +228,9 @@ def test_gold_says_which_of_two_stories_is_better(story):
         ).values
         for side in ("chosen", "rejected")
     ]
-    assert (worth[0] > worth[1]).all()
+    assert (worth[0] > worth[1]).all() and (worth[0] - worth[1]).min() < 0.1
+    apart = gold_pairs(story, gold, sampler, 6, temperatures=(1.0, 1.4), margin=0.1, seed=5)
+    assert len(apart) == 6
 
 
 def test_a_gold_that_sees_no_difference_is_an_error(story):
@@ -240,6 +242,7 @@ def test_a_gold_that_sees_no_difference_is_an_error(story):
 @pytest.mark.slow
 def test_a_thousand_labels_of_gold_teach_what_a_better_story_is(story):
     gold, sampler = bind_reward("gold.quality", story.context), load_checkpoint("story-small")
-    pairs = gold_pairs(story, gold, sampler, 3000, temperatures=(0.7, 1.0, 1.4))
-    model = fit_linear(pairs[:1250])
-    assert measure(model, pairs[1250:])["accuracy"] > 0.68
+    pairs = gold_pairs(story, gold, sampler, 2250, temperatures=(0.7, 1.0, 1.4), margin=0.05)
+    known = {pair.prompt for pair in pairs[:1250]}
+    fresh = [pair for pair in pairs[1250:] if pair.prompt not in known]
+    assert measure(fit_linear(pairs[:1250]), fresh)["accuracy"] > 0.72

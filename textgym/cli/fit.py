@@ -93,6 +93,9 @@ def preference(
         typer.Option(help="Scorer that says which of two completions is better.", metavar="SPEC", rich_help_panel=TEXT),
     ] = None,
     pairs: Annotated[int, typer.Option(min=20, help="How many pairs gold labels.", rich_help_panel=TEXT)] = 1000,
+    margin: Annotated[
+        float, typer.Option(min=0, help="How far apart gold must find the two of a pair.", rich_help_panel=TEXT)
+    ] = 0.0,
     sampler: Annotated[
         str,
         typer.Option(help="Model whose completions gold labels.", metavar="DIR", rich_help_panel=TEXT),
@@ -128,7 +131,7 @@ def preference(
     speak(quiet)
     _check_free(out)
     tell = _teller(quiet)
-    labelled = _pairs(input, gold, pairs, task, sampler, seed, cache_dir, tell)
+    labelled = _pairs(input, gold, pairs, margin, task, sampler, seed, cache_dir, tell)
     fitted: LinearPreference | TransformerPreference
     if backend == "linear":
         from textgym.models.preference import fit_linear
@@ -161,6 +164,7 @@ def _pairs(
     path: Path | None,
     gold: str | None,
     count: int,
+    margin: float,
     name: str | None,
     sampler: str,
     seed: int,
@@ -184,6 +188,7 @@ def _pairs(
         load_checkpoint(sampler),
         count,
         temperatures=TEMPERATURES,
+        margin=margin,
         name=sampler,
         seed=seed,
     )

@@ -1,7 +1,9 @@
-"""A preference model that is a Transformer: it reads prompt, separator and completion, and says one number at the end.
+"""A preference model that is a Transformer: prompt, separator and completion in, one number out.
 
 Stiennon et al. 2020, section 3.4: a pretrained language model with a scalar head, trained with -log sigmoid(r_chosen -
-r_rejected). The pairs that decide when to stop are none of those that it is measured on.
+r_rejected). The head reads the mean state over the completion: from the state of the last token alone, as large models
+have it, small ones learned nothing of a thousand pairs of stories. The pairs that decide when to stop are none of those
+that it is measured on.
 
 Letters: B rows, T tokens, C width.
 """
@@ -49,8 +51,8 @@ class PreferenceConfig:
     """
 
     epochs: int = 12
-    pairs: int = 32
-    learning_rate: float = 3e-4
+    pairs: int = 16
+    learning_rate: float = 1e-3
     weight_decay: float = 0.05
     patience: int = 3
     seed: int = 0
@@ -62,7 +64,7 @@ class StrengthNetwork(nn.Module):
     Args:
         trunk: the Transformer.
         sep_id: stands between prompt and completion.
-        eos_id: ends the completion; the number is read there.
+        eos_id: ends the completion.
     """
 
     def __init__(self, trunk: Transformer, sep_id: int, eos_id: int) -> None:
@@ -71,10 +73,12 @@ class StrengthNetwork(nn.Module):
         self.head = nn.Parameter(torch.zeros(trunk.config.n_embd))
 
     def forward(self, layout: Layout) -> Float[Tensor, " B"]:
-        """Strengths of B rows."""
+        """Strengths of B rows: the head on the mean state over the completion, its end included."""
         hidden = self.trunk(layout.tokens)
-        last = hidden[torch.arange(len(hidden), device=hidden.device), layout.lengths - 1]
-        strengths: Tensor = last @ self.head
+        column = torch.arange(hidden.shape[1], device=hidden.device)
+        within = (column >= layout.starts[:, None]) & (column < layout.lengths[:, None])
+        mean = (hidden * within[:, :, None]).sum(1) / within.sum(1, keepdim=True)
+        strengths: Tensor = mean @ self.head
         return strengths
 
     def lay_out(self, prompts: Sequence[TokenIds], completions: Sequence[TokenIds]) -> Layout:

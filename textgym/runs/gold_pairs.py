@@ -33,6 +33,7 @@ def gold_pairs(
     count: int,
     *,
     temperatures: Sequence[float] = (1.0,),
+    margin: float = 0.0,
     name: str = "the model",
     seed: int = 0,
     tell: Callable[[int], None] = lambda done: None,
@@ -41,10 +42,11 @@ def gold_pairs(
 
     Args:
         task: whose training prompts are completed, in random order, again from the beginning where they run out.
-        gold: the judge, bound to the task. Two completions that it finds equal are no pair.
+        gold: the judge, bound to the task. Two completions that it finds equal are none.
         sampler: the model that completes each prompt twice.
         count: N pairs.
         temperatures: one of these is drawn for each side of a round, so that texts of different faults meet.
+        margin: how far apart gold must find two completions for them to be a pair; 0 asks for any difference.
         name: what messages call the model.
         seed: of the draws.
         tell: is told how many pairs there are.
@@ -76,7 +78,7 @@ def gold_pairs(
         texts = batch.completion_texts
         found = [
             Preference(batch.prompt_texts[i], *((texts[i], texts[j]) if first[i] > second[i] else (texts[j], texts[i])))
-            for i, j in ((i, i + len(prompts)) for i in np.flatnonzero(first != second).tolist())
+            for i, j in ((i, i + len(prompts)) for i in np.flatnonzero(np.abs(first - second) > margin).tolist())
         ]
         fruitless = 0 if found else fruitless + 1
         if fruitless == MAX_TIES:
