@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float64
@@ -39,34 +39,92 @@ def fit_order(documents: Sequence[Sequence[str]], embedding: Embedding, *, seed:
     Raises:
         CorpusError: fewer than six documents of three sentences.
     """
-    chosen = choose_documents(documents)
-    sentences = [sentence for document in chosen for sentence in document]
-    common = common_words(sentences)
-    marks = [[observe(sentence, common) for sentence in document] for document in chosen]
-    known = Counter(name for document in marks for seen in document for name in seen.attributes)
-    attributes = tuple(sorted(name for name, count in known.items() if count >= max(5, RARE * len(sentences))))
-    vectors = np.asarray(embedding.embed(sentences), dtype=np.float64)
-    edges = np.cumsum([0, *map(len, chosen)])
-    described = np.hstack([_described([seen for document in marks for seen in document], attributes), vectors])
-    mean, scale = described.mean(axis=0), described.std(axis=0)
-    scale[scale < 1e-9] = 1.0
-    described = (described - mean) / scale
-    weighed = Counter(word for document in marks for seen in document for word in set(seen.words))
-    words = tuple(sorted(word for word, count in weighed.items() if count > 1))
-    rarity = np.array([math.log(len(sentences) / (1 + weighed[word])) for word in words])
+    corpus = _Corpus.of(choose_documents(documents), embedding)
     rng = np.random.default_rng(seed)
-    parts = []
-    for fold in range(FOLDS):
-        fitted = [n for n in range(len(chosen)) if n % FOLDS != fold]
-        tables = [described[edges[n] : edges[n + 1]] for n in range(len(chosen))]
-        leading, following, place = _directions([tables[n] for n in fitted])
-        pairs = []
-        for n in range(fold, len(chosen), FOLDS):
-            document = _project(tables[n], vectors[edges[n] : edges[n + 1]], marks[n], leading, following, place)
-            features = _Ranked(document, dict(zip(words, rarity.tolist(), strict=True)), float(rarity.max(initial=0)))
-            pairs += differences(marks[n], features, rng)
-        parts.append((leading, following, place, *fit_ranker(pairs, STRENGTH)))
-    return _assembled(parts, mean, scale, embedding, attributes, tuple(sorted(common)), words, rarity)
+    return corpus.assembled([_fold(corpus, fold, rng) for fold in range(FOLDS)], embedding)
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """What one fold found: directions and places in the other folds, their weights in its own."""
+
+    leading: Float64[np.ndarray, "L D J"]
+    following: Float64[np.ndarray, "L D J"]
+    place: Float64[np.ndarray, " D"]
+    weights: Float64[np.ndarray, " W"]
+    middle: float
+
+
+def _fold(corpus: "_Corpus", fold: int, rng: np.random.Generator) -> _Fold:
+    others = [table for n, table in enumerate(corpus.tables) if n % FOLDS != fold]
+    leading, following, place = _directions(others)
+    rarity, rarest = dict(zip(corpus.words, corpus.rarity.tolist(), strict=True)), float(corpus.rarity.max(initial=0))
+    pairs = []
+    for table, vectors, marks in list(zip(corpus.tables, corpus.vectors, corpus.marks, strict=True))[fold::FOLDS]:
+        document = _project(table, vectors, marks, leading, following, place)
+        pairs += differences(marks, _Ranked(document, rarity, rarest), rng)
+    return _Fold(leading, following, place, *fit_ranker(pairs, STRENGTH))
+
+
+@dataclass(frozen=True)
+class _Corpus:
+    """Documents as tables of standardised attributes and dimensions, and what it takes to describe others alike."""
+
+    marks: list[list[Marks]]
+    vectors: list[Float64[np.ndarray, "_ E"]]
+    tables: list[Float64[np.ndarray, "_ D"]]
+    mean: Float64[np.ndarray, " D"]
+    scale: Float64[np.ndarray, " D"]
+    attributes: tuple[str, ...]
+    common: frozenset[str]
+    words: tuple[str, ...]
+    rarity: Float64[np.ndarray, " W"]
+
+    @classmethod
+    def of(cls, documents: Sequence[Sequence[str]], embedding: Embedding) -> "_Corpus":
+        sentences = [sentence for document in documents for sentence in document]
+        common = common_words(sentences)
+        seen = [observe(sentence, common) for sentence in sentences]
+        known = Counter(name for marks in seen for name in marks.attributes)
+        attributes = tuple(sorted(name for name, count in known.items() if count >= max(5, RARE * len(seen))))
+        vectors = np.asarray(embedding.embed(sentences), dtype=np.float64)
+        described = np.hstack([_described(seen, attributes), vectors])
+        mean, scale = described.mean(axis=0), described.std(axis=0)
+        scale[scale < 1e-9] = 1.0
+        held = Counter(word for marks in seen for word in set(marks.words))
+        words = tuple(sorted(word for word, count in held.items() if count > 1))
+        rarity = np.array([math.log(len(seen) / (1 + held[word])) for word in words])
+        edges = np.cumsum([0, *map(len, documents)]).tolist()
+        marks, rows, tables = (
+            [whole[start:end] for start, end in pairwise(edges)]
+            for whole in (seen, vectors, (described - mean) / scale)
+        )
+        return cls(marks, rows, tables, mean, scale, attributes, common, words, rarity)
+
+    def assembled(self, folds: Sequence[_Fold], embedding: Embedding) -> OrderDiscriminator:
+        """The mean of the folds' rankings; the weights of products go into what leads, the scale into the table."""
+        leading, moves, shared = [], [], []
+        for fold in folds:
+            products, rest = np.split(fold.weights / FOLDS, [len(LAGS) * fold.leading.shape[2]])
+            leading.append(fold.leading * products.reshape(len(LAGS), 1, -1))
+            moves.append(rest[:MOVES])
+            shared.append(rest[MOVES:])
+        sides = [np.concatenate(side, axis=2) for side in (leading, [fold.following for fold in folds])]
+        places = np.array([fold.place for fold in folds])
+        table = np.concatenate([*(matrix for side in sides for matrix in side), places.T], axis=1)
+        table = table / self.scale[:, None]
+        return OrderDiscriminator(
+            embedding=embedding,
+            attributes=self.attributes,
+            common=tuple(sorted(self.common)),
+            weighed=self.words,
+            rarity=self.rarity,
+            table=table,
+            offset=self.mean @ table,
+            moves=np.array(moves),
+            shared=np.sum(shared, axis=0),
+            middle=np.array([sum(fold.middle for fold in folds) / FOLDS]),
+        )
 
 
 @dataclass(frozen=True)
@@ -132,40 +190,3 @@ def _project(
     first, second = (np.einsum("nd,ldj->nlj", table, side, optimize=True) for side in (leading, following))
     places = (table @ place)[:, None]
     return [SeenSentence(*row, seen.mentions) for *row, seen in zip(vectors, first, second, places, marks, strict=True)]
-
-
-def _assembled(
-    parts: Sequence[tuple[Any, ...]],
-    mean: Float64[np.ndarray, " D"],
-    scale: Float64[np.ndarray, " D"],
-    embedding: Embedding,
-    attributes: tuple[str, ...],
-    common: tuple[str, ...],
-    words: tuple[str, ...],
-    rarity: Float64[np.ndarray, " W"],
-) -> OrderDiscriminator:
-    """The mean of the folds' rankings; the weights of products go into what leads, the scale into the table."""
-    leading, following, places, moves, shared = [], [], [], [], []
-    for lead, follow, place, weights, _ in parts:
-        products, rest = np.split(weights, [len(LAGS) * lead.shape[2]])
-        leading.append(lead * products.reshape(len(LAGS), 1, -1) / FOLDS)
-        following.append(follow)
-        places.append(place)
-        moves.append(rest[:MOVES] / FOLDS)
-        shared.append(rest[MOVES:] / FOLDS)
-    sides = [np.concatenate(side, axis=2) for side in (leading, following)]
-    columns = [matrix for side in sides for matrix in side]
-    table = np.concatenate([*columns, np.array(places).T], axis=1) / scale[:, None]
-    middle = np.array([sum(part[4] for part in parts) / FOLDS])
-    return OrderDiscriminator(
-        embedding,
-        attributes,
-        common,
-        words,
-        rarity,
-        table,
-        mean @ table,
-        np.array(moves),
-        np.sum(shared, axis=0),
-        middle,
-    )
