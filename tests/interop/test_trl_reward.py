@@ -88,6 +88,7 @@ def test_the_asynchronous_form_is_a_coroutine_function():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of TRL and what it stands on
 def test_a_tiny_trainer_takes_two_steps(tmp_path):
     trl = pytest.importorskip("trl", reason="TRL is not installed: pip install 'textgym[peers]'")
     datasets = pytest.importorskip("datasets")
