@@ -82,7 +82,7 @@ class ReasoningGym(Listed):
         try:
             create = import_module("reasoning_gym").create_dataset
         except ImportError as error:
-            raise MissingExtraError("reasoning-gym", "peers", f"data set {self.dataset!r}") from error
+            raise MissingExtraError("reasoning-gym", "reasoning", f"data set {self.dataset!r}") from error
         try:
             return {
                 "train": create(self.dataset, seed=self.seed, size=self.size, **self.config),
