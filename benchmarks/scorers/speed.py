@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,10 +44,10 @@ def speeds(
     short, long = (_batch(context, rows, tokens * times) for times in (1, 4))
     for name in TIMED:
         bound = parse(name).bind(context)
-        cost = _cost(lambda bound=bound: _fresh(bound, short), repeats)
-        longer = _cost(lambda bound=bound: _fresh(bound, long), repeats)
+        cost = _cost(partial(_fresh, bound, short), repeats)
+        longer = _cost(partial(_fresh, bound, long), repeats)
         some = short.rows(range(min(LOOP, rows)))
-        alone = _cost(lambda bound=bound, some=some: [_fresh(bound, some.row(i)) for i in range(len(some))], repeats)
+        alone = _cost(partial(_one_by_one, bound, some), repeats)
         yield {
             "data": f"speed, {tokens} tokens, batch {rows}",
             "scorer": name,
@@ -74,6 +75,11 @@ def _fresh(bound: BoundScorer, batch: TextBatch) -> None:
     bound.score(batch.rows(range(len(batch))))
 
 
+def _one_by_one(bound: BoundScorer, batch: TextBatch) -> None:
+    for i in range(len(batch)):
+        _fresh(bound, batch.row(i))
+
+
 def _cost(action: Callable[[], object], repeats: int) -> float:
     costs = []
     for _ in range(repeats):
@@ -91,7 +97,7 @@ def _growth(name: str, context: ScoringContext) -> float:
     batch = _batch(context, len(rows), 1050)
     stream.begin(rows, batch.prompts)
     table = np.stack(batch.completions).astype(np.int64)
-    costs = [_cost(lambda step=step: stream.advance(rows, table[:, step]), 1) for step in range(1050)]
+    costs = [_cost(partial(stream.advance, rows, table[:, step]), 1) for step in range(1050)]
     return round(float(np.mean(costs[950:1050]) / np.mean(costs[50:150])), 2)
 
 

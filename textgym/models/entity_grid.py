@@ -9,14 +9,14 @@ words and for others; their weights rank the real order above shuffled ones.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 
 from textgym.errors import CheckpointError
-from textgym.models.order_ranking import choose_documents, differences, fit_ranker
+from textgym.models.order_ranking import Pair, choose_documents, differences, fit_ranker
 from textgym.models.sentence_marks import common_words, observe
 from textgym.text.sentences import words
 from textgym.types import Arrays
@@ -58,11 +58,11 @@ class EntityGrid:
         chosen = choose_documents(documents)
         common = common_words(sentence for document in chosen for sentence in document)
         rng = np.random.default_rng(seed)
-        pairs = []
+        pairs: list[Pair] = []
         for document in chosen:
             roles = [_roles(sentence, common) for sentence in document]
             marks = [observe(sentence, common) for sentence in document]
-            pairs += differences(marks, lambda places, roles=roles: _transitions([roles[i] for i in places]), rng)
+            pairs += differences(marks, partial(_features, roles), rng)
         weights, middle = fit_ranker(pairs, STRENGTH)
         return cls(tuple(sorted(common)), weights, np.array([middle]))
 
@@ -114,6 +114,10 @@ def _roles(sentence: str, common: frozenset[str]) -> dict[str, int]:
         if word not in common:
             roles.setdefault(word, FIRST if 2 * at < len(found) else SECOND)
     return roles
+
+
+def _features(roles: Sequence[dict[str, int]], places: Sequence[int]) -> Float64[np.ndarray, " W"]:
+    return _transitions([roles[place] for place in places])
 
 
 def _transitions(text: Sequence[dict[str, int]]) -> Float64[np.ndarray, " W"]:

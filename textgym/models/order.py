@@ -85,12 +85,12 @@ class OrderDiscriminator:
         """The model that `to_arrays` wrote. Raises CheckpointError for arrays of another kind or version."""
         try:
             (version,) = arrays["meta"]
-            known = {f.name: arrays[f.name] for f in fields(cls) if f.name != "embedding"}
+            known: dict[str, Any] = {f.name: arrays[f.name] for f in fields(cls) if f.name != "embedding"}
         except (KeyError, ValueError) as error:
             raise CheckpointError(f"these arrays hold no model of order: {sorted(arrays)}") from error
         if version != FORMAT:
             raise CheckpointError(f"a model of order of format {version}; this version reads {FORMAT}: fit it again")
-        texts = {name: tuple(known[name].tobytes().decode().split("\n")) for name in _TEXTS}
+        texts: dict[str, Any] = {name: tuple(known[name].tobytes().decode().split("\n")) for name in _TEXTS}
         return cls(embedding=embedding, **{**known, **texts})
 
     @cached_property

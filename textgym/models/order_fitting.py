@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from textgym.models.order import LAGS, MOVES, OrderDiscriminator, SeenSentence, moves_of, shared_features
-from textgym.models.order_ranking import choose_documents, differences, fit_ranker
+from textgym.models.order_ranking import Pair, choose_documents, differences, fit_ranker
 from textgym.models.sentence_marks import Marks, common_words, observe
 from textgym.types import Embedding
 
@@ -59,7 +59,7 @@ def _fold(corpus: "_Corpus", fold: int, rng: np.random.Generator) -> _Fold:
     others = [table for n, table in enumerate(corpus.tables) if n % FOLDS != fold]
     leading, following, place = _directions(others)
     rarity, rarest = dict(zip(corpus.words, corpus.rarity.tolist(), strict=True)), float(corpus.rarity.max(initial=0))
-    pairs = []
+    pairs: list[Pair] = []
     for table, vectors, marks in list(zip(corpus.tables, corpus.vectors, corpus.marks, strict=True))[fold::FOLDS]:
         document = _project(table, vectors, marks, leading, following, place)
         pairs += differences(marks, _Ranked(document, rarity, rarest), rng)
@@ -95,10 +95,9 @@ class _Corpus:
         words = tuple(sorted(word for word, count in held.items() if count > 1))
         rarity = np.array([math.log(len(seen) / (1 + held[word])) for word in words])
         edges = np.cumsum([0, *map(len, documents)]).tolist()
-        marks, rows, tables = (
-            [whole[start:end] for start, end in pairwise(edges)]
-            for whole in (seen, vectors, (described - mean) / scale)
-        )
+        parts = [slice(*ends) for ends in pairwise(edges)]
+        table = (described - mean) / scale
+        marks, rows, tables = ([seen[p] for p in parts], [vectors[p] for p in parts], [table[p] for p in parts])
         return cls(marks, rows, tables, mean, scale, attributes, common, words, rarity)
 
     def assembled(self, folds: Sequence[_Fold], embedding: Embedding) -> OrderDiscriminator:
@@ -189,4 +188,5 @@ def _project(
 ) -> list[SeenSentence]:
     first, second = (np.einsum("nd,ldj->nlj", table, side, optimize=True) for side in (leading, following))
     places = (table @ place)[:, None]
-    return [SeenSentence(*row, seen.mentions) for *row, seen in zip(vectors, first, second, places, marks, strict=True)]
+    rows = zip(vectors, first, second, places, marks, strict=True)
+    return [SeenSentence(v, one, other, at, seen.mentions) for v, one, other, at, seen in rows]

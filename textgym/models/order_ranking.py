@@ -25,6 +25,10 @@ Features = Callable[[Sequence[int]], Float64[np.ndarray, " F"]]
 """Features of one document's sentences in the order of the given places."""
 
 
+Pair = tuple[Float64[np.ndarray, " F"], Float64[np.ndarray, " F"]]
+"""Features of the real order and of a shuffled one."""
+
+
 def choose_documents(documents: Sequence[Sequence[str]]) -> list[Sequence[str]]:
     """Those of at least three sentences, thinned evenly to `MAX_SENTENCES`.
 
