@@ -181,7 +181,8 @@ def test_token_contributions_survive_the_disk(tmp_path):
 
 def test_two_processes_share_a_folder(tmp_path):
     code = (
-        "import sys; from textgym import scorers as s; from textgym.scorers.plain import OpenVocabulary, batch_of_texts\n"
+        "import sys; from textgym import scorers as s\n"
+        "from textgym.scorers.plain import OpenVocabulary, batch_of_texts\n"
         "bound = s.cache(s.length(), path=sys.argv[1]).bind(None)\n"
         "for i in range(0, 120, 8):\n"
         "    texts = ['word ' * (j % 50) for j in range(i, i + 8)]\n"

@@ -15,7 +15,7 @@ from textgym.types import PseudoLanguageModel, Scores, ScoringContext, TextBatch
 @register("pseudo_fluency")
 @dataclass(frozen=True)
 class PseudoFluency(Scorer):
-    """Pseudo-log-likelihood of a completion under BERT or RoBERTa; under XLNet the log-likelihood, averaged over orders.
+    """Pseudo-log-likelihood of a completion under BERT or RoBERTa; under XLNet log-likelihood, averaged over orders.
 
     The prompt is never hidden. A completion in which the model sees no token, such as a blank one: not applicable. A
     masked model reads a text once for each of its tokens, XLNet once for each order.
