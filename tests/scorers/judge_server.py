@@ -72,12 +72,11 @@ class Server:
                     self._reply(server.answer(request, count))
                 except OSError:
                     pass  # the client has gone
-                finally:
-                    with server.lock:
-                        server.open -= 1
 
             def _reply(self, reply: Reply) -> None:
                 server.stop.wait(reply.wait)
+                with server.lock:  # before the client hears of it, and asks again
+                    server.open -= 1
                 if reply.hang_up:
                     self.connection.close()
                     return
