@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float64
 from textgym.benchmarks.scorers.rows import Row, mean_row, spearman_row
 
+from textgym.models.folder import peek
 from textgym.scorers.grammar import parse
 from textgym.types import ScoringContext
 
@@ -49,7 +50,11 @@ def transformer_rows(folder: Path, model: Path, context: ScoringContext, limit: 
         hits = (a > b) + 0.5 * (a == b)
         yield mean_row("BLiMP dev", f"fluency(lm=FOLDER, form='{form}')", "accuracy", hits, chance=0.5, fitted=text)
     texts, human = read_samples(folder, limit)
-    yield spearman_row("PPLM samples, fluency", "fluency(lm=FOLDER)", score(texts), human, fitted=text)
+    room = peek(model)["config"]["context"] - 2  # for the separator and EOS
+    fit = np.array([len(context.tokenizer.encode(sample)) <= room for sample in texts])
+    values = score([sample for sample, fits in zip(texts, fit, strict=True) if fits])
+    name = f"PPLM samples of up to {room} tokens, fluency"
+    yield spearman_row(name, "fluency(lm=FOLDER)", values, human[fit], fitted=text)
 
 
 def read_pairs(folder: Path, limit: int | None = None) -> tuple[list[str], list[str]]:
