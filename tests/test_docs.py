@@ -17,7 +17,7 @@ from textgym.scorers import catalogue
 ROOT = Path(__file__).parents[1]
 BLOCKS = [
     pytest.param(block, id=f"{name}-{i}")
-    for name in ("README.md", "docs/quickstart.md")
+    for name in ("README.md", "docs/quickstart.md", "docs/trust-a-reward.md")
     for i, block in enumerate(re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL))
 ]
 

@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -68,10 +68,8 @@ class Server:
                     count = len(server.requests)
                     server.open += 1
                     server.most = max(server.most, server.open)
-                try:
+                with suppress(OSError):  # the client has gone
                     self._reply(server.answer(request, count))
-                except OSError:
-                    pass  # the client has gone
 
             def _reply(self, reply: Reply) -> None:
                 server.stop.wait(reply.wait)
