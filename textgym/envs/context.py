@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
@@ -20,7 +19,7 @@ from textgym.models.registry import (
     load_checkpoint_language_model,
     loaded_embedding,
 )
-from textgym.models.text_models import load_text_model
+from textgym.models.text_models import LoadedTextModels
 from textgym.text.prompt_sets import RecordSet
 from textgym.text.prompts import PromptSet
 from textgym.text.sentences import sentences, split_units
@@ -62,7 +61,7 @@ class TaskContext:
         self._language_models: dict[str, LanguageModel] = {}
         self._embeddings: dict[str, Embedding] = {}
         self._order_models: dict[str, OrderModel] = {}
-        self._text_models: dict[tuple[type, str], Any] = {}
+        self._text_models = LoadedTextModels()
 
     def __deepcopy__(self, memo: object) -> "TaskContext":
         return self  # what it hands out never changes
@@ -208,16 +207,8 @@ class TaskContext:
         return self._order_models[name]
 
     def text_model(self, kind: type[TextModel], name: str) -> TextModel:
-        """A saved model that reads plain text; loaded once.
-
-        Raises:
-            UnknownNameError: no model can have that name.
-            CheckpointError: there is no such model, or it is of another kind.
-        """
-        if (kind, name) not in self._text_models:
-            self._text_models[kind, name] = load_text_model(kind, name)
-        model: TextModel = self._text_models[kind, name]
-        return model
+        """A saved model that reads plain text, as `load_text_model` gives it; loaded once."""
+        return self._text_models.get(kind, name)
 
     def cached(self, kind: str, key: str, make: Callable[[], Arrays]) -> Arrays:
         """Arrays by key, which holds for this task only: from the store, else made and stored."""

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from textgym.errors import ScorerError
 from textgym.models.registry import loaded_embedding
-from textgym.models.text_models import load_text_model
+from textgym.models.text_models import LoadedTextModels
 from textgym.scorers.plain import OpenVocabulary
 from textgym.types import Arrays, Embedding, LanguageModel, OrderModel, TextBatch, TextModel, Tokenizer
 
@@ -20,7 +20,7 @@ class TasklessContext:
     empty_prompts = True
 
     def __init__(self) -> None:
-        self._models: dict[tuple[type, str], Any] = {}
+        self._text_models = LoadedTextModels()
         self._embeddings: dict[str, Embedding] = {}
 
     def __deepcopy__(self, memo: object) -> "TasklessContext":
@@ -57,16 +57,8 @@ class TasklessContext:
         self._refuse(f"model of order {name!r}")
 
     def text_model(self, kind: type[TextModel], name: str) -> TextModel:
-        """A saved model that reads plain text; loaded once.
-
-        Raises:
-            UnknownNameError: no model can have that name.
-            CheckpointError: there is no such model, or it is of another kind.
-        """
-        if (kind, name) not in self._models:
-            self._models[kind, name] = load_text_model(kind, name)
-        model: TextModel = self._models[kind, name]
-        return model
+        """A saved model that reads plain text, as `load_text_model` gives it; loaded once."""
+        return self._text_models.get(kind, name)
 
     def cached(self, kind: str, key: str, make: Callable[[], Arrays]) -> Arrays:
         """Made anew each time: there is no store."""

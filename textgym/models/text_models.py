@@ -47,6 +47,20 @@ def register_text_model(prefix: str, kind: type) -> Callable[[Callable[[str], An
     return keep
 
 
+class LoadedTextModels:
+    """The text models that a context has handed out: each is loaded once."""
+
+    def __init__(self) -> None:
+        self._models: dict[tuple[type, str], Any] = {}
+
+    def get(self, kind: type[TextModel], name: str) -> TextModel:
+        """As `load_text_model`."""
+        if (kind, name) not in self._models:
+            self._models[kind, name] = load_text_model(kind, name)
+        model: TextModel = self._models[kind, name]
+        return model
+
+
 def load_text_model(kind: type[TextModel], name: str) -> TextModel:
     """The model of a name.
 

@@ -5,20 +5,20 @@ The mean cosine of adjacent sentences under an embedding (Foltz, Kintsch and Lan
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float64
 
-from textgym.scorers.base import Score, Scorer, register
+from textgym.scorers.asking import AskingScorer
+from textgym.scorers.base import register
 from textgym.text.sentences import sentences
 from textgym.types import Embedding, Scores, ScoringContext, TextBatch
 
 
 @register("coherence")
 @dataclass(frozen=True)
-class Coherence(Scorer):
+class Coherence(AskingScorer):
     """Mean cosine of adjacent units, which are the prompt and then each sentence of the completion.
 
     After a prompt an empty completion scores 0: nothing follows from it. Without a prompt a completion of fewer than
@@ -40,24 +40,18 @@ class Coherence(Scorer):
         """Where an episode may begin with an empty prompt."""
         return context is None or context.empty_prompts
 
-    def fingerprint(self, context: ScoringContext) -> str:
-        """The embedding's signature."""
-        return context.embedding(self.embedding).signature
+    def model_in(self, context: ScoringContext) -> Embedding:
+        """The embedding."""
+        return context.embedding(self.embedding)
 
-    def prepare(self, context: ScoringContext | None) -> Score:
-        """Takes the embedding from the context."""
-        if context is None:
-            raise self._unbound()
-        return partial(self._measure, context.embedding(self.embedding))
-
-    @staticmethod
-    def _measure(embedding: Embedding, batch: TextBatch) -> Scores:
+    def measure(self, model: Embedding, batch: TextBatch) -> Scores:
+        """Cosines of the texts."""
         rows = [
             ([prompt] if len(ids) else []) + sentences(text)
             for ids, prompt, text in zip(batch.prompts, batch.prompt_texts, batch.completion_texts, strict=True)
         ]
         known = {unit: index for index, unit in enumerate(dict.fromkeys(unit for row in rows for unit in row))}
-        vectors = _directions(np.ascontiguousarray(embedding.embed(list(known)))) if known else np.zeros((0, 1))
+        vectors = _directions(np.ascontiguousarray(model.embed(list(known)))) if known else np.zeros((0, 1))
         values = [_adjacent_cosine(vectors, [known[unit] for unit in row]) for row in rows]
         valid = [len(row) > 1 or len(ids) > 0 for row, ids in zip(rows, batch.prompts, strict=True)]
         return Scores(np.array(values), np.array(valid))

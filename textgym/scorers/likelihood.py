@@ -1,13 +1,13 @@
 """Fluency and informativeness: what a language model thinks of each token."""
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64
 
-from textgym.scorers.base import Score, Scorer, Stream, register
+from textgym.scorers.asking import AskingScorer
+from textgym.scorers.base import Stream, register
 from textgym.scorers.logprobs import (
     AnyLanguageModel,
     language_model,
@@ -20,7 +20,7 @@ from textgym.types import Scores, ScoringContext, TextBatch
 
 
 @dataclass(frozen=True)
-class LikelihoodScorer(Scorer):
+class LikelihoodScorer(AskingScorer):
     """A leaf that asks one language model of the context; `lm` is its name there."""
 
     lm: str
@@ -32,19 +32,9 @@ class LikelihoodScorer(Scorer):
         """Unless the model has a tokenizer of its own: what follows may join the last letters into another token."""
         return not reads_text(self.lm)
 
-    def fingerprint(self, context: ScoringContext) -> str:
-        """The language model's signature."""
-        return language_model(context, self.lm).signature
-
-    def prepare(self, context: ScoringContext | None) -> Score:
-        """Takes the language model from the context."""
-        if context is None:
-            raise self._unbound()
-        return partial(self.measure, language_model(context, self.lm))
-
-    def measure(self, model: AnyLanguageModel, batch: TextBatch) -> Scores:
-        """Scores of a batch under the model."""
-        raise NotImplementedError
+    def model_in(self, context: ScoringContext) -> AnyLanguageModel:
+        """The language model."""
+        return language_model(context, self.lm)
 
 
 @register("fluency")

@@ -1,17 +1,17 @@
 """Relevance: how near in meaning a completion stands to its prompt."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
-from textgym.scorers.base import Score, Scorer, register
+from textgym.scorers.asking import AskingScorer
+from textgym.scorers.base import register
 from textgym.types import Embedding, Scores, ScoringContext, TextBatch
 
 
 @register("relevance")
 @dataclass(frozen=True)
-class Relevance(Scorer):
+class Relevance(AskingScorer):
     """Cosine of prompt and completion under an embedding; a text without a known word has cosine 0 with any other.
 
     Not applicable where the prompt is empty. A copy of the prompt scores 1: weigh it against ``repetition``, or against
@@ -33,21 +33,15 @@ class Relevance(Scorer):
         """Where an episode may begin with an empty prompt."""
         return context is None or context.empty_prompts
 
-    def fingerprint(self, context: ScoringContext) -> str:
-        """The embedding's signature."""
-        return context.embedding(self.embedding).signature
+    def model_in(self, context: ScoringContext) -> Embedding:
+        """The embedding."""
+        return context.embedding(self.embedding)
 
-    def prepare(self, context: ScoringContext | None) -> Score:
-        """Takes the embedding from the context."""
-        if context is None:
-            raise self._unbound()
-        return partial(self._measure, context.embedding(self.embedding))
-
-    @staticmethod
-    def _measure(embedding: Embedding, batch: TextBatch) -> Scores:
+    def measure(self, model: Embedding, batch: TextBatch) -> Scores:
+        """Cosines of the texts."""
         texts = [*batch.prompt_texts, *batch.completion_texts]
         known = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-        vectors = np.ascontiguousarray(embedding.embed(list(known)))
+        vectors = np.ascontiguousarray(model.embed(list(known)))
         prompts = vectors[[known[text] for text in batch.prompt_texts]]
         completions = vectors[[known[text] for text in batch.completion_texts]]
         # Sums within a row only, so the batch does not matter.

@@ -1,17 +1,17 @@
 """Order: whether the sentences of a text stand in the order of a story, or might as well be shuffled."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
-from textgym.scorers.base import Score, Scorer, register
+from textgym.scorers.asking import AskingScorer
+from textgym.scorers.base import register
 from textgym.text.sentences import sentences
 from textgym.types import OrderModel, Scores, ScoringContext, TextBatch
 
 
 @dataclass(frozen=True)
-class _Ordering(Scorer):
+class _Ordering(AskingScorer):
     """A leaf that asks a model of order about the sentences of prompt and completion in one.
 
     A text of one sentence scores 0 after a prompt; without one, fewer than two sentences are "not applicable".
@@ -30,18 +30,12 @@ class _Ordering(Scorer):
         """Where an episode may begin with an empty prompt."""
         return context is None or context.empty_prompts
 
-    def fingerprint(self, context: ScoringContext) -> str:
-        """The model's signature."""
-        return context.order_model(self.model).signature
+    def model_in(self, context: ScoringContext) -> OrderModel:
+        """The model, fitted on the task's documents."""
+        return context.order_model(self.model)
 
-    def prepare(self, context: ScoringContext | None) -> Score:
-        """Takes the model from the context."""
-        if context is None:
-            raise self._unbound()
-        return partial(self._measure, context.order_model(self.model))
-
-    @staticmethod
-    def _measure(model: OrderModel, batch: TextBatch) -> Scores:
+    def measure(self, model: OrderModel, batch: TextBatch) -> Scores:
+        """Log-odds of the texts."""
         pairs = zip(batch.prompt_texts, batch.completion_texts, strict=True)
         texts = [sentences(prompt + completion) for prompt, completion in pairs]
         values = np.asarray(model.log_odds(texts), dtype=np.float64)

@@ -1,20 +1,20 @@
 """Pseudo-fluency: how well each token fits between all the others, under a model that sees both sides of it."""
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import numpy as np
 
 from textgym.errors import ScorerError
-from textgym.scorers.base import Score, Scorer, register
+from textgym.scorers.asking import AskingScorer
+from textgym.scorers.base import register
 from textgym.scorers.logprobs import Logprobs, on_tokens
 from textgym.types import PseudoLanguageModel, Scores, ScoringContext, TextBatch
 
 
 @register("pseudo_fluency")
 @dataclass(frozen=True)
-class PseudoFluency(Scorer):
+class PseudoFluency(AskingScorer):
     """Pseudo-log-likelihood of a completion under BERT or RoBERTa; under XLNet log-likelihood, averaged over orders.
 
     The prompt is never hidden. A completion in which the model sees no token, such as a blank one: not applicable. A
@@ -53,17 +53,12 @@ class PseudoFluency(Scorer):
         """Always: a text may end at once."""
         return True
 
-    def fingerprint(self, context: ScoringContext) -> str:
-        """The model's signature."""
-        return context.text_model(PseudoLanguageModel, self.model).signature
+    def model_in(self, context: ScoringContext) -> PseudoLanguageModel:
+        """The model, whichever way it reads."""
+        return context.text_model(PseudoLanguageModel, self.model)
 
-    def prepare(self, context: ScoringContext | None) -> Score:
-        """Takes the model from the context."""
-        if context is None:
-            raise self._unbound()
-        return partial(self._measure, context.text_model(PseudoLanguageModel, self.model))
-
-    def _measure(self, model: PseudoLanguageModel, batch: TextBatch) -> Scores:
+    def measure(self, model: PseudoLanguageModel, batch: TextBatch) -> Scores:
+        """Log-likelihoods of the completions."""
         told = model.pseudo_logprobs(batch.prompt_texts, batch.completion_texts, within=self.within, orders=self.orders)
         rows = [Logprobs(*row) for row in told]
         lengths = [max(len(row.values), 1) if self.form == "mean" else 1 for row in rows]

@@ -1,12 +1,12 @@
 """Scores of models that were trained here, by ``textgym fit``: classifiers and preference models, each a folder."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
 from textgym.errors import ScorerError, ScoringFailure
-from textgym.scorers.base import Score, Scorer, register
+from textgym.scorers.asking import AskingScorer
+from textgym.scorers.base import register
 from textgym.scorers.labels import LabelScorer
 from textgym.types import PreferenceModel, Scores, ScoringContext, TextBatch
 
@@ -36,7 +36,7 @@ class Classifier(LabelScorer):
 
 @register("preference")
 @dataclass(frozen=True)
-class PreferenceStrength(Scorer):
+class PreferenceStrength(AskingScorer):
     """The strength of a completion after its prompt, learned from which of two completions was preferred.
 
     Only differences mean something: one more is odds of e to 1 that it would be preferred to the other. Strengths have
@@ -53,18 +53,12 @@ class PreferenceStrength(Scorer):
     formula = "r(prompt, completion), where P(a beats b) = 1 / (1 + exp(r(b) - r(a)))"
     source = "Bradley and Terry 1952; Stiennon et al. 2020, section 3.4"
 
-    def fingerprint(self, context: ScoringContext) -> str:
-        """The model's signature."""
-        return context.text_model(PreferenceModel, self.model).signature
+    def model_in(self, context: ScoringContext) -> PreferenceModel:
+        """The saved model."""
+        return context.text_model(PreferenceModel, self.model)
 
-    def prepare(self, context: ScoringContext | None) -> Score:
-        """Takes the model from the context."""
-        if context is None:
-            raise self._unbound()
-        return partial(self._measure, context.text_model(PreferenceModel, self.model))
-
-    @staticmethod
-    def _measure(model: PreferenceModel, batch: TextBatch) -> Scores:
+    def measure(self, model: PreferenceModel, batch: TextBatch) -> Scores:
+        """Strengths of the completions."""
         strengths = model.strengths(batch.prompt_texts, batch.completion_texts)
         if strengths.shape != (len(batch),):
             raise ScoringFailure(
