@@ -119,7 +119,7 @@ def test_windows_answer_for_each_token_once_from_half_a_window_or_more(length, f
 def test_all_that_ask_of_one_batch_share_one_forward(model, forwards, folder):
     spec = f"fluency(lm='hf:{folder}')"
     context = TasklessContext()
-    context._text_models._models[TextLanguageModel, f"hf:{folder}"] = model
+    context._text_models.known[TextLanguageModel, f"hf:{folder}"] = model
     batch = batch_of_texts(TEXTS, PROMPTS)
     parse(spec).bind(context).score(batch)
     assert len(forwards) == 1
@@ -142,7 +142,7 @@ def test_an_empty_batch_and_texts_that_are_equal_run_nothing_twice(model, forwar
 
 def test_the_scorers_keep_the_laws_with_no_task_and_with_one(folder, model):
     context = TasklessContext()
-    context._text_models._models[TextLanguageModel, f"hf:{folder}"] = model
+    context._text_models.known[TextLanguageModel, f"hf:{folder}"] = model
     batch = batch_of_texts(TEXTS, PROMPTS)
     names = [f"{name}(lm='hf:{folder}')" for name in ("fluency", "informativeness", "pmi")]
     for name in [*names, f"fluency(lm='hf:{folder}', form='sum')"]:
@@ -168,7 +168,7 @@ def test_contributions_go_to_the_tokens_of_the_task_by_characters(model, kind):
             return TextBatch([ids[0][:2]] * 3, [np.concatenate([row, eos]) for row in ids], self.tokenizer)
 
     context = Context()
-    context._text_models._models[TextLanguageModel, "hf:x"] = model
+    context._text_models.known[TextLanguageModel, "hf:x"] = model
     check_scorer(parse("fluency(lm='hf:x')"), context, tolerance=1e-5)
     batch = context.references()
     scores = parse("fluency(lm='hf:x', form='sum')").bind(context).score(batch)
@@ -184,7 +184,7 @@ class OwnTokens(TasklessContext):
     def __init__(self, folder, model):
         super().__init__()
         self.tokenizer = open_hugging_face(folder)
-        self._models[TextLanguageModel, "hf:x"] = model
+        self._text_models.known[TextLanguageModel, "hf:x"] = model
 
 
 def test_a_task_with_the_models_tokens_uses_its_ids(folder, model):

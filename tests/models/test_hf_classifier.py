@@ -74,7 +74,7 @@ def test_of_a_long_text_the_beginning_is_read(models):
 
 def bound(model, spec):
     context = TasklessContext()
-    context._models[TextClassifier, "hf:x"] = model
+    context._text_models.known[TextClassifier, "hf:x"] = model
     return parse(spec).bind(context)
 
 
@@ -147,7 +147,7 @@ def test_the_scorers_keep_the_laws(models, spec):
             return batch_of_texts(TEXTS, tokenizer=self.tokenizer)
 
     context = Context()
-    context._models[TextClassifier, "hf:x"] = models["bert"]
+    context._text_models.known[TextClassifier, "hf:x"] = models["bert"]
     check_scorer(parse(spec), context, tolerance=1e-5)
 
 

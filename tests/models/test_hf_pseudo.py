@@ -172,7 +172,7 @@ def test_the_scorer_keeps_the_laws(models, monkeypatch):
 
     for kind in ("bert", "xlnet"):
         context = Context()
-        context._models[PseudoLanguageModel, "hf:x"] = models[kind]
+        context._text_models.known[PseudoLanguageModel, "hf:x"] = models[kind]
         check_scorer(parse("pseudo_fluency(model='hf:x', orders=2)"), context, tolerance=1e-5)
         batch = batch_of_texts([*TEXTS, ""], [*PROMPTS, "a"])
         scores = parse("pseudo_fluency(model='hf:x', form='sum')").bind(context).score(batch)
@@ -185,7 +185,7 @@ def test_scoring_twice_runs_the_network_once(models):
     hook = models["bert"].network.register_forward_hook(lambda *_: runs.append(1))
     batch = TextBatch(*([batch_of_texts(["a quiet boy"]).completions] * 2), batch_of_texts(["a quiet boy"]).tokenizer)
     context = TasklessContext()
-    context._models[PseudoLanguageModel, "hf:x"] = models["bert"]
+    context._text_models.known[PseudoLanguageModel, "hf:x"] = models["bert"]
     for form in ("mean", "sum"):
         parse(f"pseudo_fluency(model='hf:x', form='{form}')").bind(context).score(batch)
     hook.remove()

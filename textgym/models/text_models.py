@@ -51,13 +51,13 @@ class LoadedTextModels:
     """The text models that a context has handed out: each is loaded once."""
 
     def __init__(self) -> None:
-        self._models: dict[tuple[type, str], Any] = {}
+        self.known: dict[tuple[type, str], Any] = {}
 
     def get(self, kind: type[TextModel], name: str) -> TextModel:
         """As `load_text_model`."""
-        if (kind, name) not in self._models:
-            self._models[kind, name] = load_text_model(kind, name)
-        model: TextModel = self._models[kind, name]
+        if (kind, name) not in self.known:
+            self.known[kind, name] = load_text_model(kind, name)
+        model: TextModel = self.known[kind, name]
         return model
 
 
