@@ -67,9 +67,9 @@ def test_the_mode_of_the_policy_stays_as_it_was(ppo, task):
 def test_training_lowers_the_exact_regret():
     task = textgym.micro("bigram", vocab_size=3, horizon=3)
     env = make_sb3_env(n_envs=32, task=task, delivery="per_token")
-    agent = A2C(
-        TransformerPolicy, env, policy_kwargs={"model": "tiny"}, gamma=1.0, learning_rate=3e-3, device="cpu", seed=0
-    )
+    # Without the bonus, or faster, A2C may settle on the second best word for good.
+    calmly = {"learning_rate": 1e-3, "ent_coef": 0.05}
+    agent = A2C(TransformerPolicy, env, policy_kwargs={"model": "tiny"}, gamma=1.0, device="cpu", seed=0, **calmly)
     solution = solve(task)
     before = solution.regret(agent_policy(agent))
     agent.learn(8000)
