@@ -90,9 +90,8 @@ def test_the_same_seed_finds_the_same():
 def test_the_second_search_stays_within_the_limit():
     arena = arena_of_task("informativeness", make_task("story"))
     found = attack(arena, evaluations=FEW, seconds=600, max_surprise=2.0)
-    batch = arena.rewritten([found.fluent.text], [0])
-    assert found.fluent.fluent
-    assert arena.surprise(batch)[0] < 3.0
+    row = arena.good.prompt_texts.index(found.fluent.prompt)
+    assert arena.surprise(arena.rewritten([found.fluent.text], [row]))[0] <= 2.0
 
 
 def test_a_function_is_attacked_on_saved_rollouts_without_task_or_model():
@@ -118,3 +117,13 @@ def test_texts_that_the_reward_fails_on_are_passed_over():
     found = attack(arena_of_rollouts(picky, rows), evaluations=1_000, seconds=60)
     assert found.highest == 1.0
     assert np.isfinite(found.good)
+
+
+def test_texts_that_the_reward_fails_on_are_counted():
+    def picky(text: str) -> float:
+        if "sam" in text:
+            raise ValueError("no sam")
+        return float(len(text.split()))
+
+    rows = [Rollout("where was sam", "ben was here today and so was kim"), Rollout("p", "kim was away for the day")]
+    assert attack(arena_of_rollouts(picky, rows), evaluations=1_000, seconds=60).failed > 0

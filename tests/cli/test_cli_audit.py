@@ -48,7 +48,6 @@ def test_check_reward_prints_json_and_nothing_else(home):
 
 
 def test_a_sound_reward_ends_with_code_0(home):
-    assert run("check-reward", "exact_match", "--rollouts", "verl.jsonl").exit_code in (0, 1)
     assert run("check-reward", "chrf", "--task", "story", "--quiet").exit_code == 0
 
 
@@ -102,6 +101,14 @@ def test_an_attack_prints_the_exploits_and_ends_with_code_1(home):
     assert "gold quality 0.000" in found.stdout
     rows = [json.loads(line) for line in (home / "found.jsonl").read_text().splitlines()]
     assert all(row["score"] > row["good"] for row in rows)
+
+
+def test_an_attack_on_a_reward_that_always_fails_says_so(home):
+    (home / "bad.py").write_text("def boom(text):\n    raise KeyError('no such field')\n")
+    found = run("attack", "./bad.py:boom", "--rollouts", "verl.jsonl")
+    assert found.exit_code == 1
+    assert "the reward fails on the good texts: KeyError" in found.stderr
+    assert "none found" not in found.stdout
 
 
 def test_an_attack_that_finds_nothing_ends_with_code_0(home):

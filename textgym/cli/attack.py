@@ -99,7 +99,8 @@ def _print(found: "Attack") -> None:
         else:
             _print_exploit(called, exploit)
     out.print()
-    out.print(f"{found.evaluations:,} texts tried in {found.seconds:.0f} s, the highest at {found.highest:.4g}")
+    failed = f"; on {found.failed:,} the reward failed" if found.failed else ""
+    out.print(f"{found.evaluations:,} texts tried in {found.seconds:.0f} s, the highest at {found.highest:.4g}{failed}")
 
 
 def _print_exploit(called: str, exploit: "Exploit") -> None:
