@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 
 from textgym.errors import CheckpointError
@@ -26,6 +27,7 @@ def make_agent(
     kl_target: float | None = None,
     gamma: float | None = None,
     learning_rate: float | None = None,
+    policy_class: type[BasePolicy] = TransformerPolicy,
     **settings: Any,
 ) -> Algorithm:
     """An agent that begins as the language model `model`.
@@ -39,6 +41,7 @@ def make_agent(
         kl_target: KL in nats a text that beta is steered to; None leaves it at `kl_coef`.
         gamma: discount; None takes the environment's, a different one is refused.
         learning_rate: step size; None takes that of `defaults`.
+        policy_class: what the algorithm acts by, e.g. `MaskableTransformerPolicy`.
         **settings: the algorithm's own (seed, device, verbose, tensorboard_log ...), before `defaults`.
 
     Raises:
@@ -56,4 +59,4 @@ def make_agent(
                 "with random weights, and nothing to stay near. Give the folder of a model, or kl_coef=0"
             )
         chosen["rollout_buffer_kwargs"] = {"kl_coef": kl_coef, "reference": str(model), "kl_target": kl_target}
-    return algorithm(TransformerPolicy, env, policy_kwargs={"model": model}, **chosen)
+    return algorithm(policy_class, env, policy_kwargs={"model": model}, **chosen)
