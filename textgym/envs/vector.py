@@ -298,8 +298,34 @@ class TextGenVectorEnv(VectorEnv[Observed, Int64[np.ndarray, " B"], np.ndarray])
         waiting = np.flatnonzero(self._over)
         if len(waiting) and self.autoreset_mode is AutoresetMode.DISABLED:
             raise EpisodeError(f"step with finished rows {waiting.tolist()}: reset(options={{'reset_mask': ...}}) them")
+        return self._step(actions, waiting, rest=False)
+
+    def step_live(
+        self, actions: Any
+    ) -> tuple[Observed, Float64[np.ndarray, " B"], Bool[np.ndarray, " B"], Bool[np.ndarray, " B"], Infos]:
+        """`step` in mode DISABLED of the rows that live; the others rest.
+
+        A finished row keeps its observation, is paid 0, has both flags False and no info, and its action is not looked
+        at. So every row writes one whole text, whatever their lengths.
+
+        Raises:
+            EpisodeError: another mode, before reset, or no row is live.
+            SpaceError: an action outside 0..V-1 in a live row.
+            ScoringFailure: a scorer failed; the step has then not been taken.
+        """
+        if not self._begun or self.autoreset_mode is not AutoresetMode.DISABLED:
+            raise EpisodeError(f"step_live after reset, in mode DISABLED; this is {self.autoreset_mode}")
+        resting = np.flatnonzero(self._over)
+        if len(resting) == self.num_envs:
+            raise EpisodeError("step_live, and every row is finished: call reset()")
+        return self._step(actions, resting, rest=True)
+
+    def _step(
+        self, actions: Any, waiting: Rows, *, rest: bool
+    ) -> tuple[Observed, Float64[np.ndarray, " B"], Bool[np.ndarray, " B"], Bool[np.ndarray, " B"], Infos]:
+        """A step in which finished rows begin anew, or rest."""
         ids = self._checked(actions, waiting)
-        # A waiting row has no room left: its token goes where the restart below overwrites it.
+        # A waiting row has no room left: its token goes where the restart below, or the old text, overwrites it.
         lengths = np.where(self._over, self._starts, self._lengths) if len(waiting) else self._lengths
         tokens, lengths, reason = dynamics.step(self._rules, self._tokens, lengths, self._starts, ids)
         reason[waiting] = LIVE
@@ -312,18 +338,25 @@ class TextGenVectorEnv(VectorEnv[Observed, Int64[np.ndarray, " B"], np.ndarray])
         if self._payments is not None:
             rewards = self._delivered(rewards, ids, reason)
         # Up to here nothing has changed: a scorer may raise, and the step is then as if never made.
+        if rest:
+            tokens[waiting], lengths[waiting] = self._tokens[waiting], self._lengths[waiting]
         self._tokens, self._lengths = tokens, lengths
-        if len(waiting):
+        if len(waiting) and not rest:
             self._begin_drawn(waiting)
         terminated = reason != LIVE
         truncated = np.zeros(self.num_envs, bool)
         if self.max_episode_steps is not None:
             truncated = self._lengths - self._starts >= self.max_episode_steps
+        if rest:
+            truncated[waiting] = False
         if outcome is not None and self.render_mode is not None:
             for j, row in enumerate(ended.tolist()):
                 self._endings[row] = outcome.ending(j)
+        ended_before = self._terminated[waiting]
         self._terminated, self._over = terminated.copy(), terminated | truncated
-        observations, infos = self._after(ended, outcome)
+        if rest:
+            self._terminated[waiting], self._over[waiting] = ended_before, True
+        observations, infos = self._after(ended, outcome, waiting if rest else waiting[:0])
         return observations, rewards, terminated, truncated, infos
 
     def _checked(self, actions: Any, waiting: Rows) -> Int64[np.ndarray, " B"]:
@@ -369,9 +402,13 @@ class TextGenVectorEnv(VectorEnv[Observed, Int64[np.ndarray, " B"], np.ndarray])
     ) -> Outcome:
         return self.episodes.finish(tokens[rows], lengths[rows], self._starts[rows], self._indices[rows], reason[rows])
 
-    def _after(self, ended: Rows, outcome: Outcome | None) -> tuple[Observed, Infos]:
+    def _after(
+        self, ended: Rows, outcome: Outcome | None, resting: Int64[np.ndarray, " R"]
+    ) -> tuple[Observed, Infos]:
         """Observations and infos of a step; in mode SAME_STEP finished rows begin anew in between."""
         everywhere = np.arange(self.num_envs)
+        if len(resting):
+            everywhere = np.delete(everywhere, resting)
         over = np.flatnonzero(self._over)
         if self.autoreset_mode is not AutoresetMode.SAME_STEP or not len(over):
             observations, infos = self._told(everywhere)

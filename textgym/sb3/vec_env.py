@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import iterate
 from jaxtyping import Int
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
@@ -24,9 +25,12 @@ class TextGenVecEnv(VecEnv):
     Infos hold `length` and `TimeLimit.truncated` at every step; at the end of an episode all that the single
     environment tells there, and `terminal_observation`. Each is a dict of its own, which callers may change.
 
+    In mode DISABLED a finished row rests until the next reset (see `TextGenVectorEnv.step_live`), for algorithms that
+    learn from whole texts, one a row. Stable-Baselines3's own need rows that go on.
+
     Args:
-        envs: a `TextGenVectorEnv` with `autoreset_mode="SameStep"`. Its arrays must be new in each step, since
-            Stable-Baselines3 stores the last observation after it has stepped; `TextGenVectorEnv` makes them so.
+        envs: a `TextGenVectorEnv` with `autoreset_mode="SameStep"` or "Disabled". Its arrays must be new in each step,
+            since Stable-Baselines3 stores the last observation after it has stepped; `TextGenVectorEnv` makes them so.
 
     Raises:
         TaskError: another autoreset mode.
@@ -34,7 +38,8 @@ class TextGenVecEnv(VecEnv):
 
     def __init__(self, envs: VectorEnv[Any, Any, Any]) -> None:
         mode = envs.metadata.get("autoreset_mode")
-        if mode is not AutoresetMode.SAME_STEP:
+        self.rests = mode is AutoresetMode.DISABLED and hasattr(envs, "step_live")
+        if not self.rests and mode is not AutoresetMode.SAME_STEP:
             raise TaskError(
                 f"TextGenVecEnv needs rows that are reset in the step that ends them, given autoreset_mode={mode}: "
                 "gym.make_vec(..., autoreset_mode='SameStep'), or make_sb3_env(...), which does it"
@@ -59,7 +64,10 @@ class TextGenVecEnv(VecEnv):
 
     def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """One step of all rows: observations (B, L), rewards (B,) float32, dones (B,), B infos."""
-        observations, rewards, terminated, truncated, columns = self.envs.step(self._actions)
+        envs: Any = self.envs
+        observations, rewards, terminated, truncated, columns = (envs.step_live if self.rests else envs.step)(
+            self._actions
+        )
         dones = terminated | truncated
         ends = {key: columns.pop(key) for key in ("final_obs", "final_info") if key in columns}
         infos = _as_rows(columns, self.num_envs)
@@ -68,6 +76,10 @@ class TextGenVecEnv(VecEnv):
             for row in np.flatnonzero(dones).tolist():
                 self.reset_infos[row], infos[row] = infos[row], final[row]
                 infos[row]["terminal_observation"] = ends["final_obs"][row]
+        if self.rests:
+            last = list(iterate(envs.observation_space, observations))
+            for row in np.flatnonzero(dones).tolist():
+                infos[row]["terminal_observation"] = last[row]
         for info, cut in zip(infos, (truncated & ~terminated).tolist(), strict=True):
             info["TimeLimit.truncated"] = cut
         return observations, rewards.astype(np.float32), dones, infos
@@ -170,6 +182,7 @@ def make_sb3_env(
     max_episode_steps: int | None = None,
     render_mode: str | None = None,
     cache_dir: str | None = None,
+    autoreset: bool = True,
 ) -> VecMonitor:
     """An environment that PPO, A2C and any other algorithm of Stable-Baselines3 takes.
 
@@ -198,6 +211,8 @@ def make_sb3_env(
         max_episode_steps: an outside limit, which truncates.
         render_mode: as the environment's.
         cache_dir: where fitted arrays are kept.
+        autoreset: whether a row that has ended begins anew at once, as the algorithms of Stable-Baselines3 need it; or
+            rests until all have, as those need it that learn from whole texts (REINFORCE, RLOO, GRPO).
 
     Returns:
         The environment in a `VecMonitor`, so that `ep_rew_mean` is logged.
@@ -225,7 +240,8 @@ def make_sb3_env(
         "cache_dir": cache_dir,
     }
     given = {name: value for name, value in settings.items() if value is not None}
-    envs = gym.make_vec(id, num_envs=n_envs, autoreset_mode=AutoresetMode.SAME_STEP.value, **given)
+    mode = AutoresetMode.SAME_STEP if autoreset else AutoresetMode.DISABLED
+    envs = gym.make_vec(id, num_envs=n_envs, autoreset_mode=mode.value, **given)
     venv = TextGenVecEnv(envs)
     if seed is not None:
         venv.seed(seed)
