@@ -132,6 +132,11 @@ class TransformerActorCritic(BasePolicy):
         values: Tensor = self.value_head(self._hidden(obs, self._rollout_cache))
         return values
 
+    @torch.no_grad()
+    def next_logits(self, obs: PyTorchObs, action_masks: Any = None) -> Float[Tensor, "B V"]:
+        """Logits of the next token of each prefix, for whoever looks ahead: without gradient, and cached."""
+        return self._logits(self._hidden(obs, self._predict_cache), action_masks)
+
     def _predict(self, observation: PyTorchObs, deterministic: bool = False, action_masks: Any = None) -> Tensor:
         hidden = self._hidden(observation, self._predict_cache)
         return _choose(self._logits(hidden, action_masks), deterministic)[0]
