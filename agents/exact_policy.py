@@ -5,12 +5,12 @@ solution.regret(agent_policy(agent)), solution.regret(agent_policy(agent, determ
 """
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float64
-from stable_baselines3.common.policies import ActorCriticPolicy
+from jaxtyping import Bool, Float64
 
 from textgym.errors import TaskError
 from textgym.oracle import Policy, Prefixes, conditioned
@@ -21,7 +21,8 @@ def agent_policy(agent: Any, *, deterministic: bool = False, masked: bool | None
 
     Args:
         agent: an algorithm, or its policy: actor-critic (PPO, A2C, TRPO, MaskablePPO), or one that acts by a Q network
-            (DQN, QR-DQN), which is greedy.
+            (DQN, QR-DQN), which is greedy. One that narrows the mask itself, by `masks(observations, action_masks)`
+            (NLPO), is taken at its word.
         deterministic: the likeliest action with probability 1, as `predict(deterministic=True)` takes it.
         masked: condition the distribution on the environment's mask, as MaskablePPO does; None does so for policies
             that take masks. What an unmasked agent plays against the mask is an error of the oracle's, which has no
@@ -31,7 +32,7 @@ def agent_policy(agent: Any, *, deterministic: bool = False, masked: bool | None
         TaskError: it has neither an action distribution nor a Q network.
     """
     policy = getattr(agent, "policy", agent)
-    takes_masks = not isinstance(policy, ActorCriticPolicy) and hasattr(policy, "get_distribution")
+    takes_masks = "action_masks" in signature(agent.predict).parameters if hasattr(agent, "predict") else False
     if hasattr(policy, "get_distribution"):
         logits, greedy = _distribution, deterministic
     elif hasattr(policy, "q_net") or hasattr(policy, "quantile_net"):
@@ -43,7 +44,7 @@ def agent_policy(agent: Any, *, deterministic: bool = False, masked: bool | None
     def logprobs(prefixes: Prefixes) -> Float64[np.ndarray, "B V"]:
         found = _asked(policy, logits, prefixes)
         if masked:
-            found = np.where(prefixes.masks, found, -np.inf)
+            found = np.where(_masks(agent, policy, prefixes), found, -np.inf)
         if greedy:
             found = _all_on_the_likeliest(found)
         return conditioned(found, np.isfinite(found))
@@ -60,6 +61,13 @@ def _asked(policy: Any, logits: Callable[[Any, Any], torch.Tensor], prefixes: Pr
         found: Float64[np.ndarray, "B V"] = logits(policy, observations).double().cpu().numpy()
     policy.set_training_mode(training)
     return found
+
+
+def _masks(agent: Any, policy: Any, prefixes: Prefixes) -> Bool[np.ndarray, "B V"]:
+    if not hasattr(agent, "masks"):
+        return prefixes.masks
+    narrowed: Bool[np.ndarray, "B V"] = agent.masks(_observations(policy.observation_space, prefixes), prefixes.masks)
+    return narrowed
 
 
 def _observations(space: Any, prefixes: Prefixes) -> Any:

@@ -417,8 +417,9 @@ def test_a_new_training_does_not_write_over_the_checkpoints_of_another(make, tmp
 
 def test_what_could_not_be_saved_whole_is_refused_when_training_begins(make, task, tmp_path):
     callback = TrainingCheckpoint(tmp_path)
-    dqn = DQN("MlpPolicy", gym.make("CartPole-v1"), device="cpu", buffer_size=100)
-    with pytest.raises(CheckpointError, match="not DQN: its replay buffer"):
+    both = make_sb3_env("TextGenDict-v0", n_envs=2, task=task, reward="length")
+    dqn = DQN("MultiInputPolicy", both, device="cpu", buffer_size=100)
+    with pytest.raises(CheckpointError, match="with a ReplayBuffer, not DQN with DictReplayBuffer"):
         dqn.learn(10, callback=callback)
     rows = VecMonitor(DummyVecEnv([lambda: gym.make("TextGen-v0", task=task, reward="length")] * 2))
     agent = PPO(TransformerPolicy, rows, policy_kwargs={"model": "tiny"}, n_steps=8, batch_size=16, device="cpu")

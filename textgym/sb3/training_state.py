@@ -1,7 +1,7 @@
 """The state of a training between two rollouts, as nested dicts of arrays and JSON values.
 
-What follows from it is not in it: KV caches, streams of scorers, the frozen reference. The replay buffers of off-policy
-algorithms are not either, so those are refused.
+What follows from it is not in it: KV caches, streams of scorers, the frozen reference. An algorithm or a callback that
+has more state than Stable-Baselines3's own has `state_dict()` and `load_state_dict(state)`.
 """
 
 import random
@@ -11,8 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.type_aliases import TrainFreq
 from stable_baselines3.common.vec_env import VecCheckNan, VecEnv, VecEnvWrapper, VecMonitor, VecNormalize
 
 from textgym.errors import CheckpointError
@@ -27,29 +32,42 @@ COUNTERS = (
     "_episode_num",
     "_n_updates",
     "_current_progress_remaining",
+    *("_n_calls", "exploration_rate"),  # DQN's
 )
 SETTINGS = (
     *("n_envs", "n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda", "ent_coef", "vf_coef"),
     *("max_grad_norm", "normalize_advantage", "target_kl"),
+    *("cg_max_steps", "cg_damping", "line_search_shrinking_factor", "line_search_max_iter", "n_critic_updates"),
+    *("sub_sampling_factor", "buffer_size", "learning_starts", "train_freq", "gradient_steps", "tau"),
+    *("target_update_interval", "exploration_initial_eps", "exploration_final_eps", "exploration_fraction"),
+    *("top_p", "target_update"),
 )
 SCHEDULES = ("lr_schedule", "clip_range", "clip_range_vf")
 
 
 def require_savable(agent: Any) -> None:
     """Raises CheckpointError for an algorithm or an environment whose state cannot be saved whole."""
-    if not isinstance(agent, OnPolicyAlgorithm) or hasattr(agent, "_last_lstm_states"):
+    name = type(agent).__name__
+    if hasattr(agent, "_last_lstm_states"):
         raise CheckpointError(
-            f"checkpoints of a training hold PPO, A2C and other on-policy algorithms, not {type(agent).__name__}: "
-            "its replay buffer or recurrent state is not in them. Train it without (--checkpoint-every 0)"
+            f"checkpoints of a training do not hold the recurrent state of {name}. Train it without "
+            "(--checkpoint-every 0)"
+        )
+    replay = getattr(agent, "replay_buffer", None)
+    simple = isinstance(replay, ReplayBuffer) and not isinstance(replay, DictReplayBuffer)
+    if not isinstance(agent, OnPolicyAlgorithm) and not (isinstance(agent, OffPolicyAlgorithm) and simple):
+        raise CheckpointError(
+            f"checkpoints of a training hold on-policy algorithms, and off-policy ones with a ReplayBuffer, not {name} "
+            f"with {type(replay).__name__}. Train it without (--checkpoint-every 0)"
         )
     _environment_states(agent)
 
 
-def settings_of(agent: OnPolicyAlgorithm) -> State:
+def settings_of(agent: BaseAlgorithm) -> State:
     """What must be the same where a training goes on: algorithm, task, reward, shapes, hyper-parameters."""
     found: State = {"algorithm": type(agent).__name__}
     found["environment"] = [type(env).__name__ for env in _chain(agent)]
-    found |= {name: getattr(agent, name) for name in SETTINGS if hasattr(agent, name)}
+    found |= {name: _as_json(getattr(agent, name)) for name in SETTINGS if hasattr(agent, name)}
     for name in SCHEDULES:  # two schedules that begin alike cannot be told apart
         schedule = getattr(agent, name, None)
         found[name] = None if schedule is None else float(schedule(1.0))
@@ -57,22 +75,28 @@ def settings_of(agent: OnPolicyAlgorithm) -> State:
     found["actions"] = str(agent.action_space)
     for name in ("task", "reward"):
         found[name] = getattr(attribute_of(agent.env, name, None), "signature", None)
-    found["kl_target"] = getattr(agent.rollout_buffer, "kl_target", None)
-    found["kl_horizon"] = getattr(agent.rollout_buffer, "kl_horizon", None)
+    buffer = getattr(agent, "rollout_buffer", None)
+    found["kl_target"] = getattr(buffer, "kl_target", None)
+    found["kl_horizon"] = getattr(buffer, "kl_horizon", None)
     return found | {f"a {name} of shape": list(value.shape) for name, value in agent.policy.named_parameters()}
 
 
-def training_state(agent: OnPolicyAlgorithm) -> State:
+def _as_json(setting: Any) -> Any:
+    return f"{setting.frequency} {setting.unit.value}" if isinstance(setting, TrainFreq) else setting
+
+
+def training_state(agent: BaseAlgorithm) -> State:
     """Everything that decides how a training goes on, at the start or the end of a rollout."""
     policy = dict(agent.policy.state_dict())
     policy.pop("_extra_state", None)  # the shape of the network, which `settings_of` compares
     return {
+        "algorithm": _own_state(agent),
         "policy": policy,
         "optimizer": _optimizer_state(agent.policy.optimizer),
         "environment": _environment_states(agent),
-        "buffer": agent.rollout_buffer.state_dict() if hasattr(agent.rollout_buffer, "state_dict") else {},
-        "generators": _generators(agent.device),
-        "counters": {name: getattr(agent, name) for name in COUNTERS},
+        "buffer": _buffer_state(agent),
+        "generators": _generators(agent),
+        "counters": {name: getattr(agent, name) for name in COUNTERS if hasattr(agent, name)},
         "last": {"observations": agent._last_obs, "starts": agent._last_episode_starts},
         "episodes": _columns(agent.ep_info_buffer or ()),
         "successes": np.array(list(agent.ep_success_buffer or ()), bool),
@@ -80,21 +104,22 @@ def training_state(agent: OnPolicyAlgorithm) -> State:
     }
 
 
-def load_training_state(agent: OnPolicyAlgorithm, state: State) -> None:
+def load_training_state(agent: BaseAlgorithm, state: State) -> None:
     """Takes over what `training_state` gave of such an agent; the open lines of its logger come with `load_log`."""
     policy = {**agent.policy.state_dict(), **state["policy"]}
     agent.policy.load_state_dict(policy)
     _load_optimizer(agent.policy.optimizer, state["optimizer"])
     for wrapper, of_wrapper in zip(_chain(agent), state["environment"].values(), strict=True):
         _load_environment(wrapper, of_wrapper)
-    if hasattr(agent.rollout_buffer, "load_state_dict"):
-        agent.rollout_buffer.load_state_dict(state["buffer"])
+    _load_buffer(agent, state["buffer"])
+    if state.get("algorithm"):
+        agent.load_state_dict(state["algorithm"])  # type: ignore[attr-defined]
     for name, value in state["counters"].items():
         setattr(agent, name, value)
     agent._last_obs, agent._last_episode_starts = state["last"]["observations"], state["last"]["starts"]
     agent.ep_info_buffer = deque(_rows(state["episodes"]), agent._stats_window_size)
     agent.ep_success_buffer = deque(state["successes"].tolist(), agent._stats_window_size)
-    _load_generators(state["generators"], agent.device)  # last: nothing above may draw from them afterwards
+    _load_generators(state["generators"], agent)  # last: nothing above may draw from them afterwards
 
 
 def load_log(logger: Logger, state: State) -> None:
@@ -114,6 +139,74 @@ def _log_state(logger: Logger) -> State:
 
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
+
+
+# --- what algorithms have of their own ------------------------------------------------------------------------------
+
+
+def _own_state(owner: Any) -> State:
+    """The state that an algorithm, a buffer or a callback says it has."""
+    return owner.state_dict() if hasattr(owner, "state_dict") else {}
+
+
+def _buffer_state(agent: Any) -> State:
+    """What a buffer keeps from rollout to rollout; of a replay buffer, all that has been written to it."""
+    replay = getattr(agent, "replay_buffer", None)
+    if replay is None:
+        return _own_state(agent.rollout_buffer)
+    filled = replay.buffer_size if replay.full else replay.pos
+    columns = {name: column[:filled] for name, column in _replayed(replay).items()}
+    return {"columns": columns, "pos": replay.pos, "full": replay.full}
+
+
+def _load_buffer(agent: Any, state: State) -> None:
+    replay = getattr(agent, "replay_buffer", None)
+    if replay is not None:
+        replay.pos, replay.full = state["pos"], state["full"]
+        for name, column in _replayed(replay).items():
+            column[: len(state["columns"][name])] = state["columns"][name]
+    elif hasattr(agent.rollout_buffer, "load_state_dict"):
+        agent.rollout_buffer.load_state_dict(state)
+
+
+def _replayed(replay: ReplayBuffer) -> dict[str, np.ndarray]:
+    """The columns of a replay buffer, one entry a step each."""
+    return {name: value for name, value in vars(replay).items() if isinstance(value, np.ndarray)}
+
+
+def callback_states(callback: BaseCallback) -> State:
+    """The states of those callbacks that have one, by their class and how many of it came before."""
+    return {name: _own_state(owner) for name, owner in _owners(callback).items()}
+
+
+def load_callback_states(callback: BaseCallback, state: State) -> None:
+    """Gives them back.
+
+    Raises:
+        CheckpointError: a callback that had a state is not there.
+    """
+    owners = _owners(callback)
+    for name, of_callback in state.items():
+        if name not in owners:
+            raise CheckpointError(
+                f"the training that this goes on had a callback {name} with a state of its own: give it to learn again"
+            )
+        owners[name].load_state_dict(of_callback)
+
+
+def _owners(callback: BaseCallback) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for each in _listed(callback):
+        if hasattr(each, "state_dict"):
+            name = type(each).__name__
+            found[f"{name} {sum(known.startswith(f'{name} ') for known in found)}"] = each
+    return found
+
+
+def _listed(callback: BaseCallback) -> list[BaseCallback]:
+    if isinstance(callback, CallbackList):
+        return [each for part in callback.callbacks for each in _listed(part)]
+    return [callback]
 
 
 # --- the optimizer --------------------------------------------------------------------------------------------------
@@ -142,7 +235,7 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, state: State) -> None:
 # --- the environment and its wrappers -------------------------------------------------------------------------------
 
 
-def _chain(agent: OnPolicyAlgorithm) -> list[VecEnv]:
+def _chain(agent: BaseAlgorithm) -> list[VecEnv]:
     """The wrappers from outside in, the environment last."""
     assert agent.env is not None
     chain = [agent.env]
@@ -151,7 +244,7 @@ def _chain(agent: OnPolicyAlgorithm) -> list[VecEnv]:
     return chain
 
 
-def _environment_states(agent: OnPolicyAlgorithm) -> State:
+def _environment_states(agent: BaseAlgorithm) -> State:
     return {f"{i} {type(env).__name__}": _environment_state(env) for i, env in enumerate(_chain(agent))}
 
 
@@ -193,7 +286,7 @@ def _load_environment(env: VecEnv, state: State) -> None:
 # --- random numbers and episode statistics --------------------------------------------------------------------------
 
 
-def _generators(device: torch.device) -> State:
+def _generators(agent: BaseAlgorithm) -> State:
     name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # what SB3 draws from
     version, words, next_gauss = random.getstate()
     found: State = {
@@ -207,19 +300,23 @@ def _generators(device: torch.device) -> State:
         },
         "python": {"version": version, "words": list(words), "next_gauss": next_gauss},
     }
-    if device.type == "cuda":
-        found["cuda"] = torch.cuda.get_rng_state(device)
+    if isinstance(agent, OffPolicyAlgorithm):  # explores by sampling from its space
+        found["space"] = agent.action_space.np_random.bit_generator.state
+    if agent.device.type == "cuda":
+        found["cuda"] = torch.cuda.get_rng_state(agent.device)
     return found
 
 
-def _load_generators(state: State, device: torch.device) -> None:
+def _load_generators(state: State, agent: BaseAlgorithm) -> None:
     of_numpy, of_python = state["numpy"], state["python"]
     keys = np.array(of_numpy["keys"], np.uint32)
     np.random.set_state((of_numpy["name"], keys, of_numpy["position"], of_numpy["has_gauss"], of_numpy["gauss"]))
     random.setstate((of_python["version"], tuple(of_python["words"]), of_python["next_gauss"]))
     torch.set_rng_state(state["torch"])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(state["cuda"], device)
+    if "space" in state:
+        agent.action_space.np_random.bit_generator.state = state["space"]
+    if agent.device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], agent.device)
 
 
 def _columns(episodes: Sequence[Mapping[str, Any]] | deque[Any]) -> State:
