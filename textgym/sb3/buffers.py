@@ -5,7 +5,9 @@ The KL penalty against a frozen reference, r_t - beta (log pi(a_t) - log pi_ref(
 is computed for whole segments at once, after the rollout; beta may adapt to a target (section 2.2).
 """
 
+import copy
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,13 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
 
 from textgym.errors import CheckpointError, ScoringFailure, SpaceError
+from textgym.models.causal_network import CausalNetwork
 from textgym.models.checkpoint import load_checkpoint
 from textgym.models.folder import model_folder
 from textgym.models.likelihood import action_likelihood
 from textgym.models.masks import PackedMasks
-from textgym.models.transformer import Transformer
 from textgym.sb3.kl_control import HORIZON, adapted, check_kl_settings
+from textgym.sb3.regulariser import Regulariser
 from textgym.sb3.segments import Segments, hidden_states
 
 REFERENCE_TOKENS = 4096
@@ -50,6 +53,11 @@ class EpisodeRolloutBuffer(RolloutBuffer):
         kl_target: KL in nats a text that beta is steered to, from `kl_coef` on; None leaves beta alone. The adapted
             beta is `kl_coef` of the buffer: part of the training state, not of a saved agent.
         kl_horizon: texts that the steering takes, see `textgym.sb3.kl_control.adapted`.
+        kl_in: "reward": each step is paid its log-ratio less. "loss": the policy's `evaluate_actions` gives
+            ent_coef H - beta KL in the place of the entropy, so that an algorithm whose own ent_coef is 1 maximises it.
+        kl_estimator: of the KL in the loss, see `textgym.sb3.regulariser`; None for "k3", that of GRPO.
+        ent_coef: of the entropy, where the KL is in the loss.
+        temperature: of the policy, which the reference shares.
     """
 
     def __init__(
@@ -65,11 +73,18 @@ class EpisodeRolloutBuffer(RolloutBuffer):
         reference: str | Path | None = None,
         kl_target: float | None = None,
         kl_horizon: float = HORIZON,
+        kl_in: str = "reward",
+        kl_estimator: str | None = None,
+        ent_coef: float = 0.0,
+        temperature: float = 1.0,
     ) -> None:
-        check_kl_settings(kl_coef, kl_target, kl_horizon)
+        check_kl_settings(kl_coef, kl_target, kl_horizon, kl_in, kl_estimator)
         if kl_coef and reference is None:
             raise CheckpointError(f"kl_coef={kl_coef} needs reference=, the checkpoint folder of the frozen model")
         self.kl_coef, self.kl_target, self.kl_horizon = kl_coef, kl_target, kl_horizon
+        self.kl_in, self.kl_estimator = kl_in, kl_estimator or ("k1" if kl_in == "reward" else "k3")
+        self.ent_coef, self.temperature = ent_coef, temperature
+        self.rollouts, self._refreshed = 0, False
         self._unfinished_kl = np.zeros(n_envs)  # log-ratio so far of the text in each row
         self._missing: CheckpointError | None = None
         self.reference = self._load_reference(reference, observation_space, action_space)
@@ -79,7 +94,7 @@ class EpisodeRolloutBuffer(RolloutBuffer):
 
     def _load_reference(
         self, name: str | Path | None, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
-    ) -> Transformer | None:
+    ) -> CausalNetwork | None:
         if name is None:
             return None
         try:
@@ -157,11 +172,23 @@ class EpisodeRolloutBuffer(RolloutBuffer):
         self._kept = np.flatnonzero(kept)
         self.rewards[np.isnan(self.rewards)] = 0.0  # of dropped segments only, which nobody trains on
         if self.reference is not None:
-            penalty = self.log_probs - self._reference_logprobs()
-            self.kl_penalty = float(penalty.mean())
-            self.rewards -= self.kl_coef * penalty
-            self._adapt(penalty, dones)
+            self._charge(dones)
+        self.rollouts += 1
         super().compute_returns_and_advantage(last_values, dones)
+
+    def _charge(self, dones: np.ndarray) -> None:
+        """Takes the penalty off the rewards, where it is paid there, and lets beta follow it."""
+        self.reference_logprobs = self._reference_logprobs()
+        log_ratio = self.log_probs - self.reference_logprobs
+        self.kl_penalty = float(log_ratio.mean())
+        if self.kl_in == "reward":
+            self.rewards -= self.kl_coef * log_ratio
+        self._adapt(log_ratio, dones)
+
+    def refresh(self, network: CausalNetwork) -> None:
+        """Makes a frozen copy of this network the reference; whoever holds the one before keeps it."""
+        self.reference = copy.deepcopy(network).requires_grad_(False).eval()
+        self._refreshed = True
 
     def _adapt(self, log_ratio: Float[np.ndarray, "T B"], dones: np.ndarray) -> None:
         """Adds log-ratios up to texts; where some have ended, `kl_text` is their mean, and beta follows it."""
@@ -182,13 +209,22 @@ class EpisodeRolloutBuffer(RolloutBuffer):
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """What outlives a rollout: the coefficient, and the log-ratio so far of each row's text."""
-        return {"kl_coef": self.kl_coef, "unfinished_kl": self._unfinished_kl.copy()}
+        """What outlives a rollout: the coefficient, the log-ratio so far of each row's text, a refreshed reference."""
+        state = {"kl_coef": self.kl_coef, "unfinished_kl": self._unfinished_kl.copy(), "rollouts": self.rollouts}
+        if self._refreshed:
+            assert self.reference is not None
+            state["reference"] = dict(self.reference.state_dict())
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over what `state_dict` of such a buffer gave, between two rollouts."""
         self.kl_coef = float(state["kl_coef"])
         self._unfinished_kl = np.array(state["unfinished_kl"], np.float64)
+        self.rollouts = int(state["rollouts"])
+        if "reference" in state:
+            assert self.reference is not None
+            self.refresh(self.reference)  # a copy, since the weights are about to be others
+            self.reference.load_state_dict(state["reference"])
 
     def _close_segments(self) -> None:
         """Lists the segments by row, then time: (first step, steps, row), their tokens and first lengths."""
@@ -239,7 +275,8 @@ class EpisodeRolloutBuffer(RolloutBuffer):
         for indices in self._batches(np.arange(self.n_segments), REFERENCE_TOKENS):
             segments = self.segments(indices)
             hidden = hidden_states(self.reference, segments)
-            logp, _ = action_likelihood(self.reference, hidden, segments.actions, self._masks(self._steps(indices)))
+            masks = self._masks(self._steps(indices))
+            logp, _ = action_likelihood(self.reference, hidden, segments.actions, masks, self.temperature)
             logprobs[self._steps(indices)] = logp.cpu().numpy()
         return logprobs
 
@@ -275,4 +312,12 @@ class EpisodeRolloutBuffer(RolloutBuffer):
         columns = (self.actions, self.values, self.log_probs, self.advantages, self.returns)
         steps = self._steps(indices)
         flat = (self.to_torch(column[steps].astype(np.float32, copy=False)) for column in columns)
-        return RolloutBufferSamples(self.segments(indices), *flat)  # type: ignore[arg-type]
+        segments = replace(self.segments(indices), regulariser=self._regulariser(steps))
+        return RolloutBufferSamples(segments, *flat)  # type: ignore[arg-type]
+
+    def _regulariser(self, steps: tuple[np.ndarray, np.ndarray]) -> Regulariser | None:
+        """What these steps are told of the KL in the loss."""
+        if self.kl_in == "reward":
+            return None
+        told = None if self.reference is None else self.to_torch(self.reference_logprobs[steps])
+        return Regulariser(self.ent_coef, self.paid_kl_coef, self.kl_estimator, told, self.reference, self.temperature)

@@ -4,6 +4,7 @@ Rollouts decode one token a step with a KV cache; training scores whole episode 
 (see `segments` and `buffers`). PPO, A2C and TRPO run on it unmodified; `maskable` has its twin for MaskablePPO.
 """
 
+import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -18,13 +19,16 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from textgym.errors import CheckpointError, SpaceError
+from textgym.models.causal_network import BANNED_LOGIT, CausalNetwork
 from textgym.models.folder import model_folder
+from textgym.models.kinds import config_of, network_of
 from textgym.models.likelihood import action_likelihood
 from textgym.models.masks import Masks, PackedMasks, forbid
-from textgym.models.sampling import draw
+from textgym.models.sampling import Sampling, draw, warp
 from textgym.models.transformer import Transformer, TransformerConfig
 from textgym.sb3.network import Model, build_network, holds_tokens, is_folder, require_fit
 from textgym.sb3.prefix_cache import PrefixCache
+from textgym.sb3.regulariser import Regulariser, full_kl
 from textgym.sb3.segments import Segments, hidden_states
 from textgym.sb3.value_head import ValueHead
 
@@ -51,6 +55,7 @@ class TransformerActorCritic(BasePolicy):
         use_sde: bool = False,
         dtype: str = "float32",
         cuda_graph: bool = True,
+        temperature: float = 1.0,
     ) -> None:
         if not isinstance(action_space, spaces.Discrete) or not holds_tokens(observation_space):
             raise SpaceError(
@@ -61,7 +66,10 @@ class TransformerActorCritic(BasePolicy):
             raise SpaceError(f"{type(self).__name__} chooses tokens: use_sde is for continuous actions")
         if dtype not in DTYPES:
             raise SpaceError(f"dtype={dtype!r}: the network runs in {' or '.join(DTYPES)}")
+        if not (math.isfinite(temperature) and temperature > 0):
+            raise SpaceError(f"temperature={temperature!r}: the logits are divided by it, so it is a number above 0")
         self._model, self._dtype, self._cuda_graph = model, dtype, cuda_graph
+        self.temperature = temperature
         self._rollout_cache, self._predict_cache = PrefixCache(cuda_graph), PrefixCache(cuda_graph)
         self._missing: CheckpointError | None = None
         super().__init__(
@@ -91,9 +99,9 @@ class TransformerActorCritic(BasePolicy):
     def _sizes(self) -> tuple[int, int]:
         return self.observation_space.shape[0], int(self.action_space.n)  # type: ignore[index,attr-defined]
 
-    def _adopt(self, transformer: Transformer, learning_rate: float) -> None:
+    def _adopt(self, transformer: CausalNetwork, learning_rate: float) -> None:
         self.transformer = transformer
-        self.value_head = ValueHead(transformer.config.n_embd)
+        self.value_head = ValueHead(transformer.width)
         self.clear_caches()
         options = {"fused": True, **self.optimizer_kwargs} if self._fusable() else self.optimizer_kwargs
         self.optimizer = self.optimizer_class(self.parameters(), lr=learning_rate, **options)  # type: ignore[call-arg]
@@ -111,15 +119,72 @@ class TransformerActorCritic(BasePolicy):
         actions, logp = _choose(self._logits(hidden, action_masks), deterministic)
         return actions, self.value_head(hidden), logp
 
+    def act(
+        self, obs: Tensor, sampling: Sampling, action_masks: Any = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """One action a row, drawn from the likeliest tokens alone where `sampling` says so.
+
+        Args:
+            obs: prefixes (B, L).
+            sampling: top_k and top_p; the temperature is the policy's own.
+            action_masks: what may be chosen, as in `forward`.
+
+        Returns:
+            Actions (B,), values (B,), log-probabilities (B,) in the distribution that was really drawn from, and its
+            support (B, V), bool; None where it is that of the policy and no mask was given.
+        """
+        hidden = self._hidden(obs, self._rollout_cache)
+        logits = self._logits(hidden, action_masks)
+        warped = warp(logits, sampling)
+        actions, logp = _choose(warped, deterministic=False)
+        support = None if warped is logits else warped != BANNED_LOGIT
+        masks = self._checked_masks(action_masks, len(hidden))
+        if masks is not None:
+            allowed = masks.unpack() if isinstance(masks, PackedMasks) else masks
+            support = allowed if support is None else support & allowed
+        return actions, self.value_head(hidden)[:, 0], logp, support
+
+    def keep_rows(self, rows: Int[Tensor, " K"]) -> bool:
+        """Goes on with these rows of the rollout alone, where the cache can; whether it did."""
+        return self._rollout_cache.keep(rows)
+
     def evaluate_actions(
         self, obs: PyTorchObs | Segments, actions: Int[Tensor, " N"], action_masks: Any = None
     ) -> tuple[Float[Tensor, "N 1"], Float[Tensor, " N"], Float[Tensor, " N"]]:
-        """Values, log-probabilities and entropies of N steps, with gradient."""
+        """Values, log-probabilities and entropies of N steps, with gradient.
+
+        Where the buffer pays the KL in the loss, the entropies come as the whole regulariser of each step, see
+        `EpisodeRolloutBuffer`.
+        """
         hidden = self._hidden(obs)
         masks = self._checked_masks(action_masks, len(hidden))
         with self._precision():
-            logp, entropy = action_likelihood(self.transformer, hidden, actions.long().flatten(), masks)
+            logp, entropy = action_likelihood(
+                self.transformer, hidden, actions.long().flatten(), masks, self.temperature
+            )
+            if isinstance(obs, Segments) and obs.regulariser is not None:
+                entropy = self._regularised(obs, obs.regulariser, hidden, logp, entropy, masks)
         return self.value_head(hidden), logp, entropy
+
+    def _regularised(
+        self,
+        segments: Segments,
+        regulariser: Regulariser,
+        hidden: Float[Tensor, "N C"],
+        logp: Float[Tensor, " N"],
+        entropy: Float[Tensor, " N"],
+        masks: Masks | None,
+    ) -> Float[Tensor, " N"]:
+        """The entropy bonus less the price of the KL."""
+        bonus = regulariser.sampled(entropy, logp)
+        if not regulariser.kl_coef or regulariser.estimator != "full":
+            return bonus
+        reference = regulariser.reference
+        assert reference is not None
+        with torch.no_grad():
+            theirs = hidden_states(reference, segments)
+        kl = full_kl(self.transformer, hidden, reference, theirs, masks, self.temperature)
+        return bonus - regulariser.kl_coef * kl
 
     def get_distribution(self, obs: PyTorchObs | Segments, action_masks: Any = None) -> Any:
         """The next-token distribution of each prefix or step; twice differentiable, as TRPO needs it."""
@@ -148,6 +213,8 @@ class TransformerActorCritic(BasePolicy):
         with self._precision():
             logits = self.transformer.logits(hidden)
         logits = logits.to(hidden.dtype)
+        if self.temperature != 1:
+            logits = logits / self.temperature
         return logits if masks is None else forbid(logits, masks)
 
     def _checked_masks(self, given: Any, rows: int) -> Masks | None:
@@ -224,11 +291,11 @@ class TransformerActorCritic(BasePolicy):
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """As `nn.Module.load_state_dict`; takes over the saved network's shape where it differs."""
         shape = state_dict.get("_extra_state")
-        if shape is not None and TransformerConfig(**shape) != self.transformer.config:
-            config = TransformerConfig(**shape)
+        if shape is not None and config_of(shape) != self.transformer.config:
+            config = config_of(shape)
             length, vocabulary = self._sizes()
             require_fit(config, length=length, vocabulary=vocabulary, name="the saved policy")
-            self._adopt(Transformer(config).to(self.device), self.optimizer.param_groups[0]["lr"])
+            self._adopt(network_of(config).to(self.device), self.optimizer.param_groups[0]["lr"])
             self.value_head.to(self.device)
         self._missing, self.trained = None, True
         self.clear_caches()
@@ -244,6 +311,7 @@ class TransformerActorCritic(BasePolicy):
             "optimizer_kwargs": self.optimizer_kwargs,
             "dtype": self._dtype,
             "cuda_graph": self._cuda_graph,
+            "temperature": self.temperature,
         }
 
 
@@ -261,6 +329,7 @@ class TransformerPolicy(TransformerActorCritic, ActorCriticPolicy):
         use_sde: is refused.
         dtype: "float32", or "bfloat16": the network then runs in autocast, and keys and values are bfloat16.
         cuda_graph: on a CUDA device, decode by CUDA graph.
+        temperature: divides the logits: of what is sampled, of log-probabilities and of entropies alike.
 
     A policy that was saved loads where its checkpoint folder is gone: the shape of the network travels with the
     weights. Only a policy whose model is missing *and* that never receives weights raises `CheckpointError`, when

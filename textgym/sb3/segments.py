@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from textgym.models.transformer import Transformer
+from textgym.models.causal_network import CausalNetwork
+from textgym.sb3.regulariser import Regulariser
 
 GROUPS = (1, 2, 4)
 """Into how many groups of like length segments may be parted, so that little of a pass is padding."""
@@ -29,11 +30,13 @@ class Segments:
         tokens: (S, L) prefix, then the actions taken; left-aligned, padded with 0.
         first: (S,) length of the prefix at the first step.
         steps: (S,) number of steps.
+        regulariser: what is added to the objective of each step, for `evaluate_actions`; None for the entropy alone.
     """
 
     tokens: Int[Tensor, "S L"]
     first: Int[Tensor, " S"]
     steps: Int[Tensor, " S"]
+    regulariser: Regulariser | None = None
 
     @cached_property
     def row(self) -> Int[Tensor, " N"]:
@@ -57,7 +60,7 @@ class Segments:
         return self.tokens[self.row, self.position + 1]
 
 
-def hidden_states(transformer: Transformer, segments: Segments) -> Float[Tensor, "N C"]:
+def hidden_states(network: CausalNetwork, segments: Segments) -> Float[Tensor, "N C"]:
     """The hidden state that chose the action of each step, in the order of the steps; with gradient.
 
     Segments of like length share a pass: where texts end early, most of one padded pass would be padding.
@@ -69,7 +72,7 @@ def hidden_states(transformer: Transformer, segments: Segments) -> Float[Tensor,
     for rows in _groups(lengths):
         tokens = segments.tokens[rows.to(device), : int(lengths[rows].max())]
         begins[rows] = made + torch.arange(len(rows)) * tokens.shape[1]
-        states.append(transformer(tokens).flatten(0, 1))
+        states.append(network(tokens).flatten(0, 1))
         made += tokens.numel()
     # Not by plain indexing, whose gradient takes five times as long.
     return torch.cat(states).index_select(0, begins.to(device)[segments.row] + segments.position)

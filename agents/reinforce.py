@@ -1,0 +1,138 @@
+"""REINFORCE (Williams 1992): the policy gradient, as it is defined.
+
+    grad J = E[sum_t grad log pi(a_t|s_t) R(tau)]
+
+With reward-to-go, R(tau) gives way to what is paid from step t on, since what was paid before does not depend on a_t
+(Sutton et al. 2000); a baseline that does not depend on a_t either is subtracted. Neither changes the expectation, both
+lower the variance.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, Schedule
+from stable_baselines3.common.vec_env import VecEnv
+
+from textgym.errors import TaskError, did_you_mean
+from textgym.sb3.advantages import Steps, batch_mean, discounts, leave_one_out, returns_to_go
+from textgym.sb3.agent import make_agent, needs
+from textgym.sb3.text_buffer import WholeTextBuffer
+from textgym.sb3.whole_texts import WholeTextAlgorithm
+
+BASELINES = ("none", "mean", "value", "leave_one_out")
+
+
+class REINFORCE(WholeTextAlgorithm):
+    """REINFORCE with Stable-Baselines3's interface: one gradient step a rollout, of all of its texts.
+
+    Args:
+        policy: a `TransformerPolicy`.
+        env: from `make_sb3_env(..., autoreset=False)`.
+        learning_rate: of Adam.
+        reward_to_go: whether a step is credited with what is paid from it on alone.
+        baseline: "none"; "mean" of all texts of the rollout, step by step, which lets a text be its own baseline and so
+            shrinks the gradient by 1/B; "leave_one_out", the mean of the other texts of its prompt, or, where prompts
+            are not shared, of the other texts of the rollout; "value", a learned V(s).
+        gamma: discount; the environment's.
+        ent_coef: of the entropy bonus.
+        vf_coef: of the critic's squared error.
+        max_grad_norm: norm that gradients are clipped to; None for none, which the definition has.
+        top_k: see `WholeTextAlgorithm`, as for all from here on.
+        top_p: see there.
+        n_steps: see there.
+        rollout_buffer_class: a `WholeTextBuffer`.
+        rollout_buffer_kwargs: of the KL.
+        stats_window_size: as in Stable-Baselines3, as for all from here on.
+        tensorboard_log: folder.
+        policy_kwargs: e.g. ``{"model": "story-small"}``.
+        verbose: 0, 1 or 2.
+        seed: of weights and draws.
+        device: of the network.
+
+    Raises:
+        TaskError: an unknown baseline; see `WholeTextAlgorithm`.
+    """
+
+    def __init__(
+        self,
+        policy: str | type[BasePolicy],
+        env: GymEnv | str,
+        learning_rate: float | Schedule = 3e-4,
+        reward_to_go: bool = True,
+        baseline: str = "leave_one_out",
+        gamma: float = 1.0,
+        ent_coef: float = 0.0,
+        vf_coef: float = 0.5,
+        max_grad_norm: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        n_steps: int | None = None,
+        rollout_buffer_class: type[WholeTextBuffer] = WholeTextBuffer,
+        rollout_buffer_kwargs: dict[str, Any] | None = None,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "auto",
+        _init_setup_model: bool = True,
+    ) -> None:
+        if baseline not in BASELINES:
+            raise TaskError(f"no baseline {baseline!r}. {did_you_mean(baseline, BASELINES)}")
+        self.reward_to_go, self.baseline = reward_to_go, baseline
+        self.critic = baseline == "value"
+        super().__init__(
+            policy,
+            env,
+            learning_rate,
+            gamma=gamma,
+            ent_coef=ent_coef,
+            vf_coef=vf_coef,
+            max_grad_norm=max_grad_norm,
+            aggregate="token_sum",
+            top_k=top_k,
+            top_p=top_p,
+            n_steps=n_steps,
+            rollout_buffer_class=rollout_buffer_class,
+            rollout_buffer_kwargs=rollout_buffer_kwargs,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            policy_kwargs=policy_kwargs,
+            verbose=verbose,
+            seed=seed,
+            device=device,
+            _init_setup_model=_init_setup_model,
+        )
+
+    def advantages(self, buffer: WholeTextBuffer) -> Steps:
+        """gamma^t (G_t - b_t), where G_t is the return from step t on, or that of the whole text."""
+        to_go = returns_to_go(buffer.rewards, self.gamma)
+        buffer.returns = to_go
+        weights = discounts(len(to_go), self.gamma)
+        if self.reward_to_go:
+            return weights * (to_go - self._baseline(to_go, buffer))
+        # gamma^t would count twice: R(tau) = sum_t gamma^t r_t is discounted from the start already.
+        whole = to_go[:1]
+        if self.critic:
+            return whole - weights * buffer.values
+        return np.broadcast_to(whole - self._baseline(whole, buffer), to_go.shape)
+
+    def _baseline(self, values: Steps, buffer: WholeTextBuffer) -> Steps:
+        match self.baseline:
+            case "mean":
+                return batch_mean(values, buffer.valid)
+            case "leave_one_out":
+                group = buffer.group_size if buffer.group_size > 1 else buffer.n_envs
+                return leave_one_out(values, group, buffer.valid)
+            case "value":
+                return buffer.values
+        return np.zeros_like(values)
+
+
+@needs(autoreset=False)
+def build(env: VecEnv, model: str | Path, **settings: Any) -> REINFORCE:
+    """A REINFORCE agent that begins as the language model `model`; settings as in `textgym.sb3.agent.make_agent`."""
+    return make_agent(REINFORCE, {}, env, model, **settings)
