@@ -70,7 +70,7 @@ def settings_of(agent: BaseAlgorithm) -> State:
     found |= {name: _as_json(getattr(agent, name)) for name in SETTINGS if hasattr(agent, name)}
     for name in SCHEDULES:  # two schedules that begin alike cannot be told apart
         schedule = getattr(agent, name, None)
-        found[name] = None if schedule is None else float(schedule(1.0))
+        found[name] = None if schedule is None else float(schedule(1.0) if callable(schedule) else schedule)
     found["observations"] = str(agent.observation_space)
     found["actions"] = str(agent.action_space)
     for name in ("task", "reward"):

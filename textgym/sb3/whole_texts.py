@@ -293,10 +293,14 @@ class WholeTextAlgorithm(OnPolicyAlgorithm):
         action_masks: np.ndarray | None = None,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
         """As in Stable-Baselines3; `action_masks` (V,) or (B, V) says which tokens may come next."""
-        predicted: tuple[np.ndarray, tuple[np.ndarray, ...] | None] = self.policy.predict(  # type: ignore[call-arg]
-            observation, state, episode_start, deterministic, action_masks=action_masks
-        )
-        return predicted
+        if action_masks is None:
+            return super().predict(observation, state, episode_start, deterministic)
+        self.policy.set_training_mode(False)
+        prefixes, vectorised = self.policy.obs_to_tensor(observation)
+        with torch.no_grad():
+            chosen = self.policy._predict(prefixes, deterministic, action_masks)  # type: ignore[call-arg]
+        actions: np.ndarray = chosen.cpu().numpy()
+        return (actions if vectorised else actions[0]), state
 
     def learn(
         self: Self,
