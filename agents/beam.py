@@ -89,7 +89,7 @@ class BeamSearch(PlanningAlgorithm):
             # A beam that is not followed stands still: where it is written over, it is never looked at.
             beams = np.where(live[:, None], grown[places], beams)
             sizes = np.where(live, ends[places], sizes)
-            allowed = self.masks(beams, sizes, ~live)
+            allowed = self.allowed(beams, sizes, ~live)
         return found
 
     def _norm(self, length: Float64[np.ndarray, " *N"]) -> Float64[np.ndarray, " *N"]:
@@ -116,7 +116,7 @@ def build(
     n_steps: int = 64,
     seed: int | None = None,
     device: str = "auto",
-    **policy_kwargs: Any,
+    temperature: float = 1.0,
 ) -> BeamSearch:
     """Beam search under the language model `model`.
 
@@ -128,10 +128,10 @@ def build(
         n_steps: steps in each row from one line of the log to the next.
         seed: of a network with random weights.
         device: where the network is.
-        **policy_kwargs: of the policy.
+        temperature: of the language model.
     """
     # Never by CUDA graph: how many texts are planned together changes, and a graph is made for one number.
-    policy = {"model": model, "cuda_graph": False, **policy_kwargs}
+    policy = {"model": model, "cuda_graph": False, **({} if temperature == 1 else {"temperature": temperature})}
     return BeamSearch(
         TransformerPolicy,
         env,

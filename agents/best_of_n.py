@@ -85,7 +85,7 @@ class BestOfN(PlanningAlgorithm):
             tokens[rows], lengths[rows], reasons[rows] = dynamics.step(
                 rules, tokens[rows], lengths[rows], starts[rows], chosen.cpu().numpy()[rows]
             )
-            masks = self.masks(tokens, lengths, reasons != dynamics.LIVE)
+            masks = self.allowed(tokens, lengths, reasons != dynamics.LIVE)
         return tokens, lengths, reasons
 
     def _rewards(self, tokens: Tokens, lengths: Lengths, reasons: Int8[np.ndarray, " R"]) -> Float64[np.ndarray, " R"]:
@@ -141,7 +141,7 @@ def build(
     n_steps: int = 64,
     seed: int | None = None,
     device: str = "auto",
-    **policy_kwargs: Any,
+    temperature: float = 1.0,
 ) -> BestOfN:
     """The best of `n` completions by the language model `model`.
 
@@ -152,8 +152,8 @@ def build(
         n_steps: steps in each row from one line of the log to the next.
         seed: of what is drawn.
         device: where the network is.
-        **policy_kwargs: of the policy.
+        temperature: of the language model.
     """
     # Never by CUDA graph: how many texts are planned together changes, and a graph is made for one number.
-    policy = {"model": model, "cuda_graph": False, **policy_kwargs}
+    policy = {"model": model, "cuda_graph": False, **({} if temperature == 1 else {"temperature": temperature})}
     return BestOfN(TransformerPolicy, env, n=n, n_steps=n_steps, policy_kwargs=policy, seed=seed, device=device)

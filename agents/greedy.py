@@ -1,7 +1,6 @@
 """Greedy decoding: the likeliest next token under the policy model, at every step. Nothing is learned."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
@@ -27,7 +26,6 @@ def build(
     n_steps: int = 64,
     seed: int | None = None,
     device: str = "auto",
-    **policy_kwargs: Any,
 ) -> Greedy:
     """Greedy decoding of the language model `model`.
 
@@ -37,13 +35,12 @@ def build(
         n_steps: steps in each row from one line of the log to the next.
         seed: of a network with random weights.
         device: where the network is.
-        **policy_kwargs: of the policy.
     """
     return Greedy(
         TransformerPolicy,
         env,
         n_steps=n_steps,
-        policy_kwargs={"model": model, **policy_kwargs},
+        policy_kwargs={"model": model},
         seed=seed,
         device=device,
     )

@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import inspect
 import math
+import re
 from enum import Enum
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -25,6 +26,9 @@ class Kind(str, Enum):
     tokenizers = "tokenizers"
     models = "models"
 
+
+PAPER = re.compile(r"[A-Z][\w'’-]+(?: et al\.| & [A-Z][\w'’-]+)?,? \d{4}[a-z]?")
+"""A citation, as the docstring of an agent has it: the first is its paper."""
 
 SAVED_MODELS = (
     (
@@ -97,8 +101,16 @@ def tasks() -> list[dict[str, Any]]:
 
 def agents() -> list[dict[str, Any]]:
     """Every agent that `--agent` takes; described from its source, since importing it would import torch."""
-    points = sorted(entry_points(group="textgym.agents"), key=lambda point: point.name)
-    return [{"name": point.name, "description": _first_line(_module_docstring(point))} for point in points]
+    return [_agent(point) for point in sorted(entry_points(group="textgym.agents"), key=lambda point: point.name)]
+
+
+def _agent(point: EntryPoint) -> dict[str, Any]:
+    try:
+        docstring = _module_docstring(point)
+    except (ImportError, SyntaxError, ValueError, OSError) as error:  # another package's: it hides nothing else
+        return {"name": point.name, "description": f"{point.value} cannot be used: {error}", "paper": None}
+    paper = PAPER.search(docstring or "")
+    return {"name": point.name, "description": _first_line(docstring), "paper": paper and " ".join(paper[0].split())}
 
 
 def tokenizers() -> list[dict[str, Any]]:
@@ -160,6 +172,8 @@ def _print(kind: str, rows: list[dict[str, Any]], titled: bool) -> None:
 
 def _facts(row: dict[str, Any]) -> str:
     facts = [", ".join(row.get("parameters", ()))]
+    if row.get("paper") and row["paper"] not in row["description"]:
+        facts.append(row["paper"])
     if row.get("range"):
         low, high = row["range"]
         ends = f"{'(-inf' if low is None else f'[{low:g}'}, {'inf)' if high is None else f'{high:g}]'}"

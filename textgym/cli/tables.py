@@ -46,7 +46,7 @@ def figures(summary: Mapping[str, Any]) -> Table:
     before, after, change = summary["before"], summary["after"], summary["change"]
     components = summary["reward"]["components"]
     rows = [("reward", "reward (paid)", "")] + [(f"reward/{name}", f"  {name}", "") for name in components]
-    rows += [(name, *label) for name, label in LABELS.items() if name in before and name not in components]
+    rows += [(name, *label) for name, label in LABELS.items() if name in before.keys() & after.keys() - set(components)]
     table = Table.grid(padding=(0, 3), pad_edge=False)
     table.add_column(no_wrap=True)
     for _ in ("before", "after"):

@@ -9,8 +9,9 @@ import typer
 from textgym import __version__
 from textgym.cli import options
 from textgym.cli.options import DEFAULTS, MODEL, REWARD, RUN
+from textgym.cli.settings import named_values
 from textgym.cli.terminal import print_json, speak, stderr, stdout, visible
-from textgym.runs.config import TrainConfig
+from textgym.runs.config import DEFAULT_KL, TrainConfig
 from textgym.runs.record import RUN_FILE, resumed_config
 
 if TYPE_CHECKING:
@@ -45,13 +46,40 @@ def train(
     agent: Annotated[
         str, typer.Option(help="Agent by name (textgym list agents).", rich_help_panel=REWARD)
     ] = DEFAULTS.agent,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="A setting of the agent; may be repeated.", metavar="NAME=VALUE", rich_help_panel=REWARD
+        ),
+    ] = None,
+    constraint: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Which tokens may come next, e.g. min_new_tokens=8, or JSON; may be repeated.",
+            metavar="NAME=VALUE",
+            rich_help_panel=REWARD,
+        ),
+    ] = None,
+    group_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Completions of each prompt side by side.", rich_help_panel=REWARD, show_default="what the agent needs"
+        ),
+    ] = DEFAULTS.group_size,
+    temperature: Annotated[
+        float | None, typer.Option(help="Of the policy.", rich_help_panel=REWARD, show_default="1")
+    ] = DEFAULTS.temperature,
     steps: Annotated[
         int, typer.Option(help="Tokens that the agent generates.", rich_help_panel=REWARD)
     ] = DEFAULTS.steps,
     envs: Annotated[int, typer.Option(help="Environments side by side.", rich_help_panel=REWARD)] = DEFAULTS.envs,
     kl: Annotated[
-        float,
-        typer.Option(help="KL penalty against the starting model, reward units a nat.", rich_help_panel=REWARD),
+        float | None,
+        typer.Option(
+            help="KL penalty against the starting model, reward units a nat.",
+            rich_help_panel=REWARD,
+            show_default=f"{DEFAULT_KL}, if the agent can have one",
+        ),
     ] = DEFAULTS.kl,
     kl_target: Annotated[
         float | None,
@@ -61,6 +89,30 @@ def train(
             show_default="none: --kl stays as it is",
         ),
     ] = DEFAULTS.kl_target,
+    kl_in: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the penalty is paid: reward or loss.",
+            rich_help_panel=REWARD,
+            show_default="as the agent has it",
+        ),
+    ] = DEFAULTS.kl_in,
+    kl_estimator: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a penalty in the loss: k1, k2, k3 or full.",
+            rich_help_panel=REWARD,
+            show_default="as the agent has it",
+        ),
+    ] = DEFAULTS.kl_estimator,
+    reference_every: Annotated[
+        int | None,
+        typer.Option(
+            help="Rollouts after which the penalty's reference is the policy as it is then.",
+            rich_help_panel=REWARD,
+            show_default="never: the starting model",
+        ),
+    ] = DEFAULTS.reference_every,
     learning_rate: Annotated[
         float | None,
         typer.Option(help="Of the agent.", rich_help_panel=REWARD, show_default="that of the agent"),
@@ -111,6 +163,10 @@ def train(
         reward=reward,
         delivery=delivery,
         agent=agent,
+        settings=named_values(settings, "--set"),
+        constraint=named_values(constraint, "--constraint") or None,
+        group_size=group_size,
+        temperature=temperature,
         model=model,
         model_size=model_size,
         pretrain_tokens=pretrain_tokens,
@@ -118,6 +174,9 @@ def train(
         envs=envs,
         kl=kl,
         kl_target=kl_target,
+        kl_in=kl_in,
+        kl_estimator=kl_estimator,
+        reference_every=reference_every,
         learning_rate=learning_rate,
         eval_prompts=eval_prompts,
         seed=seed,
@@ -216,7 +275,9 @@ def _show(result: "TrainResult", out: Path, *, quiet: bool) -> None:
     facts = [("speed", _speed(summary)), ("saved", saved(out))]
     if "verdict" in summary:
         facts.insert(0, ("verdict", f"{summary['verdict']['name']}: {summary['verdict']['text']}"))
-    if not quiet:
+    if "kl_bound" in summary:
+        facts.insert(0, ("KL", f"at most {summary['kl_bound']:.2f} nats a text from the starting model"))
+    if not quiet and (out / "model").exists():
         again = f'textgym generate --model {out / "model"} --prompt "..."'
         facts.append(("next", f"{again} · textgym explain --task {result.task.name}" if told else again))
     print_facts(console, facts)

@@ -7,23 +7,24 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from textgym.envs.tasks import Task, make_task
 from textgym.errors import CheckpointError, TextGymError, UnknownNameError
 from textgym.models.checkpoint import SIZES, Checkpoint, load_checkpoint, new_model, peek, require_fit, save_checkpoint
 from textgym.models.fit import FitConfig, fit
 from textgym.models.folder import model_folder
+from textgym.runs.agents import build_agent, check_agent, environment_of
 from textgym.runs.config import TrainConfig, versions
 from textgym.runs.curve import draw_curve
 from textgym.runs.episodes import save_episodes
-from textgym.runs.evaluate import Evaluation, evaluate, paired_interval
+from textgym.runs.evaluate import Evaluation, constraints_of, evaluate, evaluate_agent, paired_interval
 from textgym.runs.folder import check_folder, clear_folder
 from textgym.runs.record import CHECKPOINTS, RunRecord, cannot_write, new_record, record_of, require_same_config
 from textgym.runs.verdict import verdict
@@ -31,12 +32,16 @@ from textgym.sb3.callbacks import RewardLog, cut_rows
 from textgym.sb3.checkpoints import TrainingCheckpoint, remove_checkpoints, saved_tokens
 from textgym.sb3.checkpoints import resume as resume_training
 from textgym.sb3.dual_ascent import DualAscent, bound_rewards
+from textgym.sb3.kl_control import RefreshReference
 from textgym.sb3.vec_env import make_sb3_env
 from textgym.scorers.constrained import multipliers
 from textgym.scorers.reward import Reward, bind_reward
 from textgym.text.store import write_atomic
 
 _log = logging.getLogger("textgym")
+
+LINE = 64
+"""Steps in each row that a line of the metrics of an off-policy agent is about, as those of PPO are."""
 
 Progress = Callable[[str, int, int, str], None]
 """Called with (stage, done, total, note); stages are "pretrain" and the agent's name."""
@@ -85,7 +90,7 @@ def train(
         KeyboardInterrupt: after saving the model as far as it came.
     """
     begun = time.perf_counter()
-    build = agent_builder(config.agent)
+    build = check_agent(config)
     earlier = record_of(out) if resume else None
     if earlier is None:
         if config.model is None and config.model_size not in SIZES:
@@ -100,40 +105,30 @@ def train(
         earlier.require_same(record, out)
     start = starting_model(record, earlier, task, out, progress)
     reference = start.model.to(config.device)
-    _log.info("completing held-out prompts with the starting model")
-    before = evaluate(reference, reference, task, reward, n=config.eval_prompts, seed=config.seed)
-    agent = build(
-        _environment(config, task),
-        str(out / "reference"),
-        kl_coef=config.kl,
-        **({} if config.kl_target is None else {"kl_target": config.kl_target}),  # not every agent has such a thing
+    env = make_sb3_env(
+        "TextGen-v0",
+        n_envs=config.envs,
         seed=config.seed,
-        device=config.device,
-        learning_rate=config.learning_rate,
+        task=task,
+        reward=config.reward,
+        delivery=config.delivery,
+        **environment_of(build, config),
     )
+    agent = build_agent(build, env, str(out / "reference"), config)
+    asked = {"n": config.eval_prompts, "seed": config.seed}
+    _log.info("completing held-out prompts with the starting model")
+    before = evaluate(reference, reference, task, reward, constrained=constraints_of(agent, task), **asked)
     seconds = _learn(agent, config, out, task, progress, resume=resume, every=checkpoint_every)
-    model: Any = agent.policy.transformer
-    _log.info("completing the same prompts with the trained model")
-    after = evaluate(model, reference, task, reward, n=config.eval_prompts, seed=config.seed)
+    _log.info("completing the same prompts with the agent")
+    after = evaluate_agent(agent, reference, task, reward, **asked)
     summary = _summary(config, task, reward, before, after)
     summary["tokens"] = {"pretrain": start.metadata.get("tokens", 0), "agent": agent.num_timesteps}
     summary["seconds"] = {"agent": seconds, "total": time.perf_counter() - begun}
     summary["tokens_per_second"] = agent.num_timesteps / seconds
+    if (bound := getattr(agent, "kl_bound", None)) is not None:
+        summary["kl_bound"] = bound
     _save(out, summary, before, after)
     return TrainResult(summary, before, after, task)
-
-
-def agent_builder(name: str) -> Callable[..., OnPolicyAlgorithm]:
-    """The builder of an agent by name, from the entry-point group `textgym.agents`.
-
-    Raises:
-        UnknownNameError: no installed package declares that name.
-    """
-    found = {entry.name: entry for entry in entry_points(group="textgym.agents")}
-    if name not in found:
-        raise UnknownNameError("agent", name, found)
-    builder: Callable[..., OnPolicyAlgorithm] = found[name].load()
-    return builder
 
 
 def open_task(config: TrainConfig, cache_dir: str | Path | None) -> Task:
@@ -219,19 +214,8 @@ def pretrained_model(
     return load_checkpoint(folder)
 
 
-def _environment(config: TrainConfig, task: Task) -> Any:
-    return make_sb3_env(
-        "TextGen-v0",
-        n_envs=config.envs,
-        seed=config.seed,
-        task=task,
-        reward=config.reward,
-        delivery=config.delivery,
-    )
-
-
 def _learn(
-    agent: OnPolicyAlgorithm,
+    agent: BaseAlgorithm,
     config: TrainConfig,
     out: Path,
     task: Task,
@@ -243,7 +227,9 @@ def _learn(
     """Trains and saves, also when it is interrupted; seconds, those before a resumption included."""
     metrics, folder = out / "metrics.jsonl", out / CHECKPOINTS
     callbacks: list[BaseCallback] = [DualAscent()] if any(map(multipliers, bound_rewards(agent.env))) else []
-    callbacks.append(RewardLog(path=metrics, reference=out / "reference"))
+    callbacks.append(RewardLog(path=metrics, reference=out / "reference", every=_rollouts_a_line(agent)))
+    if config.reference_every is not None:
+        callbacks.append(RefreshReference(every=config.reference_every))
     checkpoint = TrainingCheckpoint(folder, every=every) if every else None
     if checkpoint is not None:
         callbacks.append(checkpoint)
@@ -270,17 +256,23 @@ def _learn(
     return time.perf_counter() - begun if checkpoint is None else checkpoint.seconds
 
 
-def _save_agent(agent: OnPolicyAlgorithm, out: Path, task: Task, *, interrupted: bool) -> None:
+def _save_agent(agent: BaseAlgorithm, out: Path, task: Task, *, interrupted: bool) -> None:
     metadata: dict[str, Any] = {"task": task.name, "corpus": task.corpus_hash}
     metadata |= {"tokens": agent.num_timesteps, "interrupted": interrupted}
-    policy: Any = agent.policy
-    save_checkpoint(out / "model", policy.transformer, task.tokenizer, metadata)
+    if (network := getattr(agent.policy, "transformer", None)) is not None:
+        save_checkpoint(out / "model", network, task.tokenizer, metadata)
     whole = io.BytesIO()
     agent.save(whole)
     try:
         write_atomic(out / "agent.zip", whole.getvalue())
     except OSError as error:
         raise cannot_write(out, error) from error
+
+
+def _rollouts_a_line(agent: BaseAlgorithm) -> int:
+    """One; of an off-policy algorithm, whose rollouts are a few steps, as many as have `LINE` steps in each row."""
+    frequency = getattr(agent.train_freq, "frequency", LINE) if isinstance(agent, OffPolicyAlgorithm) else LINE
+    return max(LINE // frequency, 1)
 
 
 class _Tell(BaseCallback):
@@ -308,6 +300,7 @@ def _summary(config: TrainConfig, task: Task, reward: Reward, before: Evaluation
     change = {
         name: dict(zip(("mean", "low", "high"), paired_interval(before.values[name], after.values[name]), strict=True))
         for name in before.values
+        if name in after.values
     }
     found = verdict(change)
     return {

@@ -59,7 +59,11 @@ class RewardLog(BaseCallback):
         reference: checkpoint folder of the model that KL is measured from. A training that is resumed in another
             process needs it, or a buffer with a reference: its policy is no longer what it began as.
         sample: episodes a rollout that entropy and KL are taken of.
+        every: rollouts that a line is about; more than one for off-policy algorithms, whose rollouts are a few steps.
         verbose: as in Stable-Baselines3.
+
+    Raises:
+        TaskError: `every` below 1.
     """
 
     def __init__(
@@ -68,9 +72,13 @@ class RewardLog(BaseCallback):
         *,
         reference: str | Path | None = None,
         sample: int = 8,
+        every: int = 1,
         verbose: int = 0,
     ) -> None:
         super().__init__(verbose)
+        if every < 1:
+            raise TaskError(f"every={every}: a line is about at least 1 rollout")
+        self.every, self._rollouts = every, 0
         self.path = None if path is None else Path(path)
         self.reference = None if reference is None else Path(reference)
         self.sample = sample
@@ -84,7 +92,7 @@ class RewardLog(BaseCallback):
             self._trained, self._reference = self.model, self._frozen()
             for finding in check_settings(self.model):
                 warnings.warn(finding, TextGymWarning, stacklevel=2)
-        self._ends = []
+        self._ends, self._rollouts = [], 0
         self._last = (self.num_timesteps, time.perf_counter())
 
     def _frozen(self) -> Transformer | None:
@@ -103,6 +111,23 @@ class RewardLog(BaseCallback):
         return True
 
     def _on_rollout_end(self) -> None:
+        self._rollouts += 1
+        if self._rollouts % self.every == 0:
+            self._write()
+
+    def _on_training_end(self) -> None:
+        if self._rollouts % self.every:
+            self._write()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next line will be about: rollouts so far, and the episodes that ended in them."""
+        return {"rollouts": self._rollouts, "ends": {str(i): _as_json(end) for i, end in enumerate(self._ends)}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what `state_dict` gave."""
+        self._rollouts, self._ends = int(state["rollouts"]), list(state["ends"].values())
+
+    def _write(self) -> None:
         figures = {**self._of_episodes(), **self._of_policy(), **self._of_tokens()}
         for name, value in figures.items():
             self.logger.record(name, value, exclude="stdout" if len(name) > STDOUT_WIDTH else None)
@@ -251,6 +276,13 @@ def append_lines(path: Path, data: bytes) -> None:
         except OSError:
             file.truncate(before)
             raise
+
+
+def _as_json(value: Any) -> Any:
+    """An info as a checkpoint takes it: JSON values and arrays."""
+    if isinstance(value, dict):
+        return {key: _as_json(part) for key, part in value.items()}
+    return value.item() if isinstance(value, np.generic) else list(value) if isinstance(value, tuple) else value
 
 
 def _number(value: Any) -> float | int | None:

@@ -236,7 +236,7 @@ class PlanningAlgorithm(OnPolicyAlgorithm):
         found: Lengths = (tokens == self.episodes.rules.sep_id).argmax(1) + 1
         return found
 
-    def masks(self, tokens: Tokens, lengths: Lengths, over: Bool[np.ndarray, " N"] | None = None) -> Masks:
+    def allowed(self, tokens: Tokens, lengths: Lengths, over: Bool[np.ndarray, " N"] | None = None) -> Masks:
         """Which tokens may come next in the environment, in the rows that are not over."""
         over = np.zeros(len(tokens), bool) if over is None else over
         return self.episodes.masks(tokens, lengths, self.starts(tokens), over)
@@ -245,7 +245,7 @@ class PlanningAlgorithm(OnPolicyAlgorithm):
         shape = (len(tokens), int(self.action_space.n))  # type: ignore[attr-defined]
         if given is None:
             known = attribute_of(self.env, "episodes", None) is not None
-            return self.masks(tokens, lengths) if known else np.ones(shape, bool)
+            return self.allowed(tokens, lengths) if known else np.ones(shape, bool)
         masks = np.asarray(given).astype(bool)
         if masks.size != shape[0] * shape[1]:
             raise SpaceError(f"action_masks of shape {masks.shape} for {shape[0]} prefixes: {shape} is due")
