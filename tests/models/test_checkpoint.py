@@ -18,7 +18,7 @@ from textgym.models.checkpoint import (
     require_fit,
     save_checkpoint,
 )
-from textgym.models.transformer_lm import LOWEST_LOGPROB, TransformerLM
+from textgym.models.network_lm import LOWEST_LOGPROB, NetworkLM
 from textgym.testing.models import check_language_model
 from textgym.text.tokenizers import train_tokenizer
 from textgym.types import LanguageModel
@@ -222,8 +222,9 @@ def test_sizes_are_architectures_that_can_be_built(size):
         assert SIZES[size]["n_embd"] % SIZES[size]["n_head"] == 0
         return
     model = new_model(size, vocab_size=50, context=8)
-    body = sum(p.numel() for block in model.blocks for p in block.parameters() if p.ndim == 2)
-    assert body == 12 * SIZES[size]["n_layer"] * SIZES[size]["n_embd"] ** 2
+    of_layer = 8 if size.startswith("lstm") else 12
+    body = sum(matrix.numel() for matrix in model.matrices())
+    assert body == of_layer * SIZES[size]["n_layer"] * SIZES[size]["n_embd"] ** 2
 
 
 def test_an_unknown_size_offers_the_nearest():
@@ -243,17 +244,17 @@ def test_the_seed_alone_decides_the_weights_and_the_global_random_state_is_left_
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def sharp() -> TransformerLM:
+def sharp() -> NetworkLM:
     model = network()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-    return TransformerLM(model, sep_id=TOKENIZER.sep_id, batch_tokens=64)
+    return NetworkLM(model, sep_id=TOKENIZER.sep_id, batch_tokens=64)
 
 
 def test_the_language_model_keeps_the_contract():
-    check_language_model(sharp(), tolerance=TransformerLM.tolerance)
+    check_language_model(sharp(), tolerance=NetworkLM.tolerance)
 
 
 def test_the_language_model_equals_a_loop_over_rows():
@@ -310,6 +311,6 @@ def test_a_text_beyond_the_context_is_refused():
 def test_a_loaded_language_model_has_the_signature_of_its_weights(folder, tmp_path):
     lm = load_language_model(folder)
     assert isinstance(lm, LanguageModel) and lm.vocab_size == V
-    assert lm.signature == TransformerLM(network(), sep_id=TOKENIZER.sep_id).signature
-    assert lm.signature != TransformerLM(network(seed=1), sep_id=TOKENIZER.sep_id).signature
+    assert lm.signature == NetworkLM(network(), sep_id=TOKENIZER.sep_id).signature
+    assert lm.signature != NetworkLM(network(seed=1), sep_id=TOKENIZER.sep_id).signature
     assert lm.signature.startswith(f"transformer:{V}:")

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from textgym.errors import CheckpointError, TaskError
+from textgym.models.causal_network import BANNED_LOGIT
 from textgym.models.sampling import Sampling, draw, generate, warp
-from textgym.models.transformer import BANNED_LOGIT, Transformer, TransformerConfig
+from textgym.models.transformer import Transformer, TransformerConfig
 
 SEP, EOS, V = 1, 2, 12
 

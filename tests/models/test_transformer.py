@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textgym.errors import CheckpointError
-from textgym.models.transformer import BANNED_LOGIT, KVCache, Transformer, TransformerConfig
+from textgym.models.causal_network import BANNED_LOGIT
+from textgym.models.transformer import KVCache, Transformer, TransformerConfig
 
 CONFIG = TransformerConfig(vocab_size=11, context=12, n_layer=2, n_head=2, n_embd=8, banned=(0, 1))
 

@@ -7,9 +7,10 @@ from gymnasium import spaces
 
 from textgym.errors import SpaceError
 from textgym.models import likelihood
+from textgym.models.causal_network import product_dtype
 from textgym.models.likelihood import action_likelihood
 from textgym.models.sampling import generate
-from textgym.models.transformer import Transformer, TransformerConfig, product_dtype
+from textgym.models.transformer import Transformer, TransformerConfig
 from textgym.sb3.policies import TransformerPolicy
 from textgym.sb3.segments import Segments
 
@@ -83,7 +84,7 @@ def test_what_a_rollout_says_of_its_actions_is_what_training_says(device, dtype)
         assert values.dtype == logp.dtype == torch.float32
         torch.testing.assert_close(logp, again_logp, **tolerance)
         torch.testing.assert_close(values, again_values, **tolerance)
-    assert policy._rollout_cache._kv.keys.dtype == getattr(torch, dtype)
+    assert policy._rollout_cache._cache.keys.dtype == getattr(torch, dtype)
 
 
 def test_the_head_alone_sums_gradients_of_many_chunks_in_float32(monkeypatch):

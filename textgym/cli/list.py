@@ -128,9 +128,13 @@ def models() -> list[dict[str, Any]]:
     from textgym.models.folder import SIZES, peek, shipped_names
     from textgym.models.registry import embedding_names, language_model_names
 
-    shape = "Transformer of {n_layer} layers, {n_head} heads, width {n_embd}: --model-size {name}"
+    shapes = {
+        "transformer": "Transformer of {n_layer} layers, {n_head} heads, width {n_embd}: --model-size {name}",
+        "lstm": "LSTM of {n_layer} layers, width {n_embd}: --model-size {name}",
+    }
     fitted = "fitted on the task's training texts, for scorers: {}={!r}"
-    rows = [(name, "architecture", shape.format(name=name, **size)) for name, size in SIZES.items()]
+    architectures = [(name, {"kind": "transformer", **size}) for name, size in SIZES.items()]
+    rows = [(name, "architecture", shapes[size["kind"]].format(name=name, **size)) for name, size in architectures]
     shipped = "comes with the package, trained on task {task}: --model {name}, or lm={name!r} in scorers"
     rows += [(name, "checkpoint", shipped.format(name=name, **peek(name)["metadata"])) for name in shipped_names()]
     rows += [(name, "language model", fitted.format("lm", name)) for name in language_model_names()]

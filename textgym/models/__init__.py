@@ -1,4 +1,4 @@
-"""The language models: n-grams and LSA in numpy, the Transformer in torch; each name is loaded when it is first used.
+"""The language models: n-grams and LSA in numpy, networks in torch; each name is loaded when it is first used.
 
 The registry resolves models by name, so that no caller needs to know which library one is written in.
 """
@@ -7,10 +7,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from textgym.models.causal_network import CausalNetwork as CausalNetwork
     from textgym.models.checkpoint import load_checkpoint as load_checkpoint
     from textgym.models.checkpoint import new_model as new_model
     from textgym.models.checkpoint import save_checkpoint as save_checkpoint
     from textgym.models.lsa import LsaEmbedding as LsaEmbedding
+    from textgym.models.lstm import LSTM as LSTM
+    from textgym.models.lstm import LSTMConfig as LSTMConfig
+    from textgym.models.network_lm import NetworkLM as NetworkLM
     from textgym.models.ngram import KneserNey as KneserNey
     from textgym.models.ngram import NGramStream as NGramStream
     from textgym.models.registry import embedding_from_arrays as embedding_from_arrays
@@ -27,16 +31,18 @@ if TYPE_CHECKING:
     from textgym.models.sampling import generate as generate
     from textgym.models.transformer import Transformer as Transformer
     from textgym.models.transformer import TransformerConfig as TransformerConfig
-    from textgym.models.transformer_lm import TransformerLM as TransformerLM
 
 _HOMES = {
+    "CausalNetwork": "causal_network",
     "KneserNey": "ngram",
+    "LSTM": "lstm",
+    "LSTMConfig": "lstm",
     "LsaEmbedding": "lsa",
     "NGramStream": "ngram",
+    "NetworkLM": "network_lm",
     "Sampling": "sampling",
     "Transformer": "transformer",
     "TransformerConfig": "transformer",
-    "TransformerLM": "transformer_lm",
     "embedding_from_arrays": "registry",
     "embedding_names": "registry",
     "fit_embedding": "registry",

@@ -1,4 +1,4 @@
-"""Transformers as folders: config.json, model.safetensors, tokenizer.json. Never pickle.
+"""Networks as folders: config.json, model.safetensors, tokenizer.json. Never pickle.
 
 Every file is written beside its place and moved there in one step, config.json last.
 """
@@ -16,9 +16,11 @@ from safetensors.torch import load as tensors_from_bytes
 from torch import Tensor
 
 from textgym.errors import CheckpointError, TokenizerError, UnknownNameError
+from textgym.models.causal_network import CausalNetwork
 from textgym.models.folder import CONFIG_FILE, SIZES, TOKENIZER_FILE, VERSION, WEIGHTS_FILE, model_folder, peek
-from textgym.models.transformer import NEW_ACTIVATION, Transformer, TransformerConfig
-from textgym.models.transformer_lm import TransformerLM, bytes_hash, weights_bytes
+from textgym.models.kinds import KINDS, config_of, network_of, new_shape
+from textgym.models.network_lm import NetworkLM, bytes_hash, weights_bytes
+from textgym.models.transformer import Transformer
 from textgym.text.reserved import ReservedIds
 from textgym.text.tokenizers import load_tokenizer, tokenizer_to_json
 from textgym.types import Tokenizer
@@ -34,7 +36,7 @@ __all__ = [
     "save_checkpoint",
 ]
 
-EARLIER = {"activation": "gelu_tanh"}
+EARLIER = {Transformer.kind: {"activation": "gelu_tanh"}}
 """What a model of an earlier version does not say of itself."""
 
 
@@ -50,14 +52,16 @@ class Checkpoint:
         eos_id: ends a completion.
     """
 
-    model: Transformer
+    model: CausalNetwork
     tokenizer: ReservedIds
     metadata: dict[str, Any]
     sep_id: int
     eos_id: int
 
 
-def new_model(size: str, *, vocab_size: int, context: int, banned: tuple[int, ...] = (), seed: int = 0) -> Transformer:
+def new_model(
+    size: str, *, vocab_size: int, context: int, banned: tuple[int, ...] = (), seed: int = 0
+) -> CausalNetwork:
     """An untrained model; the same seed gives the same weights. Torch's global random state stays as it is.
 
     Args:
@@ -69,15 +73,16 @@ def new_model(size: str, *, vocab_size: int, context: int, banned: tuple[int, ..
     """
     if size not in SIZES:
         raise UnknownNameError("model size", size, SIZES)
-    config = TransformerConfig(vocab_size, context, banned=banned, activation=NEW_ACTIVATION, **SIZES[size])
+    own = {"vocab_size": vocab_size, "context": context, "banned": banned}
+    config = config_of(new_shape({**own, **SIZES[size]}))
     with torch.random.fork_rng(devices=[]):  # torch.manual_seed would reseed the GPUs as well
         torch.default_generator.manual_seed(seed)
-        return Transformer(config)
+        return network_of(config)
 
 
 def save_checkpoint(
     folder: Path | str,
-    model: Transformer,
+    model: CausalNetwork,
     tokenizer: Tokenizer,
     metadata: dict[str, Any] | None = None,
     *,
@@ -102,7 +107,7 @@ def save_checkpoint(
         )
     weights = weights_bytes(model, torch.float16 if half else None)
     config = {
-        "textgym": "transformer",
+        "textgym": model.kind,
         "version": VERSION,
         "config": model.config.to_dict(),
         "tokenizer": tokenizer.signature,
@@ -168,10 +173,10 @@ def require_fit(checkpoint: Checkpoint, task_tokenizer: Tokenizer, observation_l
         )
 
 
-def load_language_model(folder: Path | str, device: torch.device | str = "cpu") -> TransformerLM:
+def load_language_model(folder: Path | str, device: torch.device | str = "cpu") -> NetworkLM:
     """A model folder as `textgym.types.LanguageModel`; raises as `load_checkpoint` does."""
     checkpoint = load_checkpoint(folder, device)
-    return TransformerLM(checkpoint.model, sep_id=checkpoint.sep_id)
+    return NetworkLM(checkpoint.model, sep_id=checkpoint.sep_id)
 
 
 def _write_all(folder: Path, contents: dict[str, bytes]) -> None:
@@ -200,10 +205,11 @@ def _load_tokenizer(folder: Path, signature: str) -> ReservedIds:
     return tokenizer
 
 
-def _load_model(folder: Path, config: dict[str, Any]) -> Transformer:
-    path = folder / WEIGHTS_FILE
-    shape, names = {**EARLIER, **config["config"]}, {field.name for field in fields(TransformerConfig)}
-    if set(shape) != names:
+def _load_model(folder: Path, config: dict[str, Any]) -> CausalNetwork:
+    path, kind = folder / WEIGHTS_FILE, config["textgym"]
+    shape = {"kind": kind, **EARLIER.get(kind, {}), **config["config"]}
+    names = {"kind", *(field.name for field in fields(KINDS[kind][0]))}
+    if set(shape) != names or shape["kind"] != kind:
         raise CheckpointError(f"{folder / CONFIG_FILE}: 'config' has the keys {sorted(shape)}, not {sorted(names)}")
     try:
         content = path.read_bytes()
@@ -214,7 +220,7 @@ def _load_model(folder: Path, config: dict[str, Any]) -> Transformer:
         raise CheckpointError(f"{path} is cut off or damaged ({error}). Take another copy or train anew.") from error
     with torch.random.fork_rng(devices=[]):  # the weights that are replaced at once would use up random numbers
         try:
-            model = Transformer(TransformerConfig(**shape))
+            model = network_of(config_of(shape))
         except (TypeError, CheckpointError) as error:
             raise CheckpointError(f"{folder / CONFIG_FILE}: 'config' is damaged ({error})") from error
     half = config.get("dtype") == "float16"

@@ -23,8 +23,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
 from textgym.errors import CheckpointError, TaskError
+from textgym.models.causal_network import CausalNetwork
 from textgym.models.layout import Layout, emittable, lay_out, negative_logprobs, similar_lengths
-from textgym.models.transformer import Transformer
 from textgym.types import TokenIds
 
 OnProgress = Callable[[int, int, str], None]
@@ -52,7 +52,7 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class FitConfig:
-    """How a Transformer is fitted. The defaults suit 0.5 to 5 million weights and a few megabytes of text.
+    """How a network is fitted. The defaults suit 0.5 to 5 million weights and a few megabytes of text.
 
     Args:
         tokens: budget, counted in predicted tokens.
@@ -146,7 +146,7 @@ class FitReport:
 
 
 def fit(
-    model: Transformer,
+    model: CausalNetwork,
     train: Rows,
     heldout: Rows,
     *,
@@ -158,7 +158,8 @@ def fit(
     """Fits the model in place and leaves it with the weights of the best held-out perplexity.
 
     A row is prompt + separator + reference. The loss is the mean cross-entropy of the next token over all positions
-    but those whose target is the separator, padding or a banned id. The same seed gives the same bytes on one
+    but those whose target is the separator, padding or a banned id; over references alone, where a network does not
+    predict prompts. The same seed gives the same bytes on one
     machine with one number of threads. Ctrl-C passes through and leaves the weights as they stand.
 
     Args:
@@ -217,16 +218,17 @@ def fit(
     return FitReport(reached, best_at, done, time.perf_counter() - start, tuple(curve))
 
 
-def batch_loss(model: Transformer, batch: Layout) -> tuple[Tensor, int]:
+def batch_loss(model: CausalNetwork, batch: Layout) -> tuple[Tensor, int]:
     """Mean cross-entropy in nats of a batch, and of how many tokens; see `fit` for which."""
-    wanted = batch.texts() & emittable(model, batch.tokens[:, 1:])
+    positions = batch.texts() if model.predicts_prompts else batch.completions()
+    wanted = positions & emittable(model, batch.tokens[:, 1:])
     losses = negative_logprobs(model, batch.tokens, wanted)
     return losses.sum() / max(len(losses), 1), len(losses)
 
 
 @torch.no_grad()
 def perplexity(
-    model: Transformer, rows: Rows, *, sep_id: int, max_tokens: int = 100_000, batch_tokens: int = 8192
+    model: CausalNetwork, rows: Rows, *, sep_id: int, max_tokens: int = 100_000, batch_tokens: int = 8192
 ) -> float:
     """Held-out quality: exp of the mean -log p of the references' tokens, EOS included, given their prompts.
 
@@ -246,7 +248,7 @@ def perplexity(
     chosen, sizes = _sample(rows, max_tokens)
     total, count = 0.0, 0
     for batch in similar_lengths(sizes, batch_tokens):
-        layout = _lay_out_rows(rows, chosen[batch], sep_id=sep_id, device=model.wte.weight.device)
+        layout = _lay_out_rows(rows, chosen[batch], sep_id=sep_id, device=model.device)
         wanted = layout.completions() & emittable(model, layout.tokens[:, 1:])
         losses = negative_logprobs(model, layout.tokens, wanted)
         total, count = total + float(losses.double().sum()), count + len(losses)
@@ -300,9 +302,9 @@ def progress_bar(label: str, unit: str = "tokens") -> Iterator[OnProgress]:
 
 
 def _step(
-    model: Transformer, optimizers: Sequence[torch.optim.Optimizer], batch: Layout, config: FitConfig
+    model: CausalNetwork, optimizers: Sequence[torch.optim.Optimizer], batch: Layout, config: FitConfig
 ) -> tuple[float, int]:
-    device = model.wte.weight.device
+    device = model.device
     batch = Layout(batch.tokens.to(device), batch.lengths.to(device), batch.starts.to(device))
     loss, tokens = batch_loss(model, batch)
     value = float(loss.detach())
@@ -319,19 +321,20 @@ def _step(
     return value, tokens
 
 
-def _optimizers(model: Transformer, config: FitConfig) -> list[torch.optim.Optimizer]:
-    inner = {name: p for name, p in model.named_parameters() if p.ndim == 2 and name.startswith("blocks.")}
-    outer = [p for name, p in model.named_parameters() if name not in inner]
+def _optimizers(model: CausalNetwork, config: FitConfig) -> list[torch.optim.Optimizer]:
+    inner = model.matrices()
+    known = {id(p) for p in inner}
+    outer = [p for p in model.parameters() if id(p) not in known and p.requires_grad]
     groups: list[dict[str, Any]] = [
         {"params": [p for p in outer if p.ndim == 2], "weight_decay": config.weight_decay},
         {"params": [p for p in outer if p.ndim < 2], "weight_decay": 0.0},
     ]
     rate = config.learning_rate
-    return [
-        torch.optim.Muon(inner.values(), lr=rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"),
-        # Fused: the plain loop over tensors takes several times as long.
-        torch.optim.AdamW(groups, lr=rate, betas=BETAS, fused=True),
-    ]
+    # Fused: the plain loop over tensors takes several times as long.
+    adamw = torch.optim.AdamW([group for group in groups if group["params"]], lr=rate, betas=BETAS, fused=True)
+    if not inner:
+        return [adamw]
+    return [torch.optim.Muon(inner, lr=rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"), adamw]
 
 
 def _cut(rows: Rows, sizes: Int64[np.ndarray, " R"], *, sep_id: int, config: FitConfig) -> Iterator[Layout]:

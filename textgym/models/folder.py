@@ -15,13 +15,18 @@ CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "config.json", "model.safetensors", 
 VERSION = 1
 """Of the layout of a model folder; raised when older code could not read what newer code writes."""
 
-SIZES: dict[str, dict[str, int]] = {
+SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"n_layer": 2, "n_head": 2, "n_embd": 64},
     "small": {"n_layer": 4, "n_head": 4, "n_embd": 128},
     "base": {"n_layer": 6, "n_head": 8, "n_embd": 256},
     "large": {"n_layer": 8, "n_head": 8, "n_embd": 512},
+    "lstm-tiny": {"kind": "lstm", "n_layer": 2, "n_embd": 80},
+    "lstm-small": {"kind": "lstm", "n_layer": 2, "n_embd": 224},
 }
-"""Architectures by name: 0.1, 0.8, 4.7 and 25 million weights beside the embeddings."""
+"""Architectures by name: 0.1, 0.8, 4.7 and 25 million weights beside the embeddings, and LSTMs of 0.1 and 0.8."""
+
+NETWORKS = ("transformer", "lstm")
+"""What the folder of a network says it is."""
 
 _KEYS = {"config": dict, "tokenizer": str, "sep_id": int, "eos_id": int, "weights": str, "metadata": dict}
 
@@ -62,8 +67,9 @@ def peek(folder: Path | str) -> dict[str, Any]:
     kind = config.get("textgym") if isinstance(config, dict) else None
     if kind is None and isinstance(config, dict) and "model_type" in config:
         raise CheckpointError(f"{folder} was saved by Hugging Face's transformers: write hf:{folder}")
-    if kind != "transformer":
-        raise CheckpointError(f'{path} is not of a TextGym Transformer: it says "textgym": {kind!r}, not "transformer"')
+    if kind not in NETWORKS:
+        known = " or ".join(f'"{name}"' for name in NETWORKS)
+        raise CheckpointError(f'{path} is not of a network of TextGym: it says "textgym": {kind!r}, not {known}')
     if config.get("version") != VERSION:
         raise CheckpointError(
             f"{path} has version {config.get('version')!r} of the folder's layout, this TextGym reads version {VERSION}"

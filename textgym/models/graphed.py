@@ -11,12 +11,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from textgym.models.transformer import KVCache, Transformer, product_dtype
+from textgym.models.causal_network import CausalNetwork, product_dtype
+from textgym.models.transformer import KVCache, Transformer
 
 
-def key_of(transformer: Transformer, rows: int) -> tuple[Any, ...]:
-    """What must stay for a graph to stay right: the number of rows, the dtype, the addresses of the weights."""
-    return rows, product_dtype(transformer.wte.weight), *(p.data_ptr() for p in transformer.parameters())
+def key_of(network: CausalNetwork, rows: int, slots: int) -> tuple[Any, ...]:
+    """What must stay for a graph to stay right: the size of the cache, the dtype, the addresses of the weights."""
+    return rows, slots, product_dtype(network.banned_bias), *(p.data_ptr() for p in network.parameters())
 
 
 class GraphedDecode:
@@ -29,11 +30,11 @@ class GraphedDecode:
         cache: keys and values that every replay reads and writes; its `lengths` may be set between replays.
 
     Attributes:
-        key: `key_of` its network and rows.
+        key: `key_of` its network and cache.
     """
 
     def __init__(self, transformer: Transformer, cache: KVCache) -> None:
-        self.key = key_of(transformer, len(cache.lengths))
+        self.key = key_of(transformer, len(cache.lengths), cache.keys.shape[3])
         self._cache = cache
         self._inside = copy.copy(cache)  # the same keys and values; lengths at an address of their own
         self._inside.lengths = cache.lengths.clone()
@@ -46,7 +47,7 @@ class GraphedDecode:
             kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind), cache_enabled=False
         )
         with torch.no_grad(), autocast, torch.cuda.graph(self._graph):
-            self._hidden = transformer.decode_within(self._tokens, self._inside, transformer.config.context)
+            self._hidden = transformer.decode_within(self._tokens, self._inside, cache.keys.shape[3])
         self._inside.lengths = lengths
 
     def __call__(self, tokens: Int[Tensor, " B"]) -> Float[Tensor, "B C"]:

@@ -1,4 +1,4 @@
-"""What a Transformer sees of a text: prompt + separator + completion, left-aligned, many rows at once.
+"""What a network sees of a text: prompt + separator + completion, left-aligned, many rows at once.
 
 Letters: B rows, T tokens of the longest row, U = T - 1 positions that predict the next, N of them that are asked about.
 """
@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
-from textgym.models.transformer import Transformer
+from textgym.models.causal_network import CausalNetwork
 from textgym.types import TokenIds
 
 
@@ -62,13 +62,13 @@ def lay_out(
     return Layout(*(torch.from_numpy(array).to(device) for array in (tokens, lengths, starts)))
 
 
-def emittable(model: Transformer, tokens: Int[Tensor, "*N"]) -> Bool[Tensor, "*N"]:
+def emittable(model: CausalNetwork, tokens: Int[Tensor, "*N"]) -> Bool[Tensor, "*N"]:
     """False at ids the model can never give (banned ones, such as <unk>): no likelihood is to be had there."""
     return model.banned_bias[tokens] == 0
 
 
 def negative_logprobs(
-    model: Transformer, tokens: Int[Tensor, "B T"], wanted: Bool[Tensor, "B U"]
+    model: CausalNetwork, tokens: Int[Tensor, "B T"], wanted: Bool[Tensor, "B U"]
 ) -> Float[Tensor, " N"]:
     """-log p(token t + 1 | tokens up to t) in nats where `wanted` is True, row by row.
 

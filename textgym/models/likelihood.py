@@ -18,8 +18,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from textgym.models.causal_network import BANNED_LOGIT, CausalNetwork, product_dtype
 from textgym.models.masks import Masks, PackedMasks, forbid, forbid_
-from textgym.models.transformer import BANNED_LOGIT, Transformer, product_dtype
 
 WHOLE = 2**22
 """Up to so many logits (16 MiB in float32) are made at once. Above, chunks are the faster way too: measured for 1,024
@@ -91,7 +91,11 @@ def logprob_and_entropy(
 
 
 def action_likelihood(
-    model: Transformer, hidden: Float[Tensor, "N C"], actions: Int[Tensor, " N"], masks: Masks | None = None
+    model: CausalNetwork,
+    hidden: Float[Tensor, "N C"],
+    actions: Int[Tensor, " N"],
+    masks: Masks | None = None,
+    temperature: float = 1.0,
 ) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
     """`logprob_and_entropy` of the model's next-token distributions, in memory that does not grow with N x V.
 
@@ -100,12 +104,18 @@ def action_likelihood(
         hidden: hidden state of each position.
         actions: the token chosen there.
         masks: tokens that may be chosen; the distribution is that over them alone. None for all.
+        temperature: divides the logits.
     """
     if len(hidden) * model.config.vocab_size > _most(hidden, WHOLE):
-        tensors = (hidden, model.wte.weight, model.banned_bias, actions)
+        bias = model.head_bias
+        if temperature != 1:
+            hidden, bias = hidden / temperature, bias / temperature
+        tensors = (hidden, model.head, bias, actions)
         logp, entropy = _Chunked.apply(*tensors, masks, product_dtype(hidden))  # type: ignore[no-untyped-call]
         return logp, entropy
     logits = model.logits(hidden)
+    if temperature != 1:
+        logits = logits / temperature
     return logprob_and_entropy(logits if masks is None else forbid(logits, masks), actions)
 
 

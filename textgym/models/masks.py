@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from textgym.models.transformer import BANNED_LOGIT
+from textgym.models.causal_network import BANNED_LOGIT
 
 ILLEGAL_LOGIT = 2 * BANNED_LOGIT
 """Below what the model itself bans: where every legal token is banned, one of them is chosen, and none that is not."""

@@ -7,7 +7,7 @@ Letters: B rows, N prompts, T tokens of a completion, V vocabulary.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,8 +15,8 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from textgym.errors import CheckpointError, TaskError
+from textgym.models.causal_network import BANNED_LOGIT, CausalNetwork
 from textgym.models.layout import lay_out
-from textgym.models.transformer import BANNED_LOGIT, KVCache, Transformer, product_dtype
 from textgym.types import TokenIds
 
 BLOCK = 64
@@ -83,7 +83,7 @@ def warp(logits: Float[Tensor, "*B V"], sampling: Sampling) -> Float[Tensor, "*B
 
 
 def generate(
-    model: Transformer,
+    model: CausalNetwork,
     prompts: Sequence[TokenIds],
     *,
     sep_id: int,
@@ -139,7 +139,7 @@ def generate(
 
 @torch.inference_mode()
 def _decode_batch(
-    model: Transformer,
+    model: CausalNetwork,
     prompts: Sequence[TokenIds],
     *,
     sep_id: int,
@@ -148,11 +148,10 @@ def _decode_batch(
     uniform: Float[Tensor, "B T"],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Tokens (B, T) int32 and their log-probabilities (B, T); what stands beyond a row's EOS means nothing."""
-    device = model.wte.weight.device
+    device = model.device
     uniform = uniform.to(device)
     layout = lay_out(prompts, [np.zeros(0, np.int32)] * len(prompts), sep_id=sep_id, device=device)
-    slots = layout.tokens.shape[1] + uniform.shape[1]  # no wider than needed: the cache may be the largest tensor here
-    cache = KVCache(replace(model.config, context=slots), len(prompts), device, product_dtype(model.wte.weight))
+    cache = model.new_cache(len(prompts), layout.tokens.shape[1] + uniform.shape[1])
     live = torch.arange(len(prompts), device=device)  # which row of the batch stands in each row of the cache
     states = model.prefill(layout.tokens, layout.lengths, cache, live)
     hidden = states[live, layout.lengths - 1]

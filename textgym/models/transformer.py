@@ -7,18 +7,16 @@ Letters: B rows, T tokens, C width (n_embd), H heads, D = C / H, S cache slots, 
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from textgym.errors import CheckpointError
-
-BANNED_LOGIT = -1e9
-"""Finite, so that p * log p of a banned token is 0 and not NaN."""
+from textgym.models.causal_network import CausalNetwork, bias_of, product_dtype
 
 ACTIVATIONS = {"gelu": "none", "gelu_tanh": "tanh"}
 """GELU (Hendrycks & Gimpel 2016) and its approximation, each by what torch calls it."""
@@ -68,12 +66,6 @@ class TransformerConfig:
         return {**asdict(self), "banned": list(self.banned)}
 
 
-def product_dtype(tensor: Tensor) -> torch.dtype:
-    """The dtype of matrix products with this tensor, and so of keys and values: autocast's where that is on."""
-    kind = tensor.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else tensor.dtype
-
-
 class KVCache:
     """Keys and values of the prefixes of B rows, each row at a position of its own.
 
@@ -96,6 +88,10 @@ class KVCache:
         self.values = torch.zeros(shape, device=device, dtype=dtype)
         self.lengths = torch.zeros(rows, dtype=torch.long, device=device)
         """(B,) how many slots of each row are filled."""
+
+    def holds(self, lengths: Int[Tensor, " B"]) -> Bool[Tensor, " B"]:
+        """Whether each row could go on from its first so many tokens."""
+        return lengths <= self.lengths
 
     def keep(self, rows: Int[Tensor, " K"]) -> None:
         """Drops all rows but these, in this order."""
@@ -130,14 +126,15 @@ class Block(nn.Module):
         return hidden
 
 
-class Transformer(nn.Module):
-    """Prefixes to hidden states, hidden states to next-token logits.
+class Transformer(CausalNetwork):
+    """The network; its cache is a `KVCache`.
 
-    `forward` scores every position of whole texts in one causal pass; `prefill` and `decode` do the same
-    a piece at a time with a `KVCache`. Both give equal results (to float rounding).
+    Args:
+        config: its shape.
     """
 
-    banned_bias: Tensor
+    kind: ClassVar[str] = "transformer"
+    config: TransformerConfig
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -146,13 +143,29 @@ class Transformer(nn.Module):
         self.wpe = nn.Embedding(config.context, config.n_embd)
         self.blocks: Sequence[Block] = nn.ModuleList(Block(config) for _ in range(config.n_layer))  # type: ignore[assignment]
         self.ln_f = nn.LayerNorm(config.n_embd)
-        bias = torch.zeros(config.vocab_size)
-        bias[list(config.banned)] = BANNED_LOGIT
-        self.register_buffer("banned_bias", bias, persistent=False)
+        self.register_buffer("banned_bias", bias_of(tuple(config.banned), config.vocab_size), persistent=False)
         self.apply(_init)
         for block in self.blocks:  # residual branches are scaled by depth (GPT-2, section 2.3)
             for layer in (block.proj, block.out):
                 nn.init.normal_(layer.weight, std=0.02 / (2 * config.n_layer) ** 0.5)
+
+    @property
+    def width(self) -> int:
+        """C."""
+        return self.config.n_embd
+
+    @property
+    def head(self) -> Float[Tensor, "V C"]:
+        """The embedding: the head is tied to it (Press & Wolf 2017)."""
+        return self.wte.weight
+
+    def matrices(self) -> list[nn.Parameter]:
+        """Those of the blocks."""
+        return [weight for weight in self.blocks.parameters() if weight.ndim == 2]  # type: ignore[attr-defined]
+
+    def new_cache(self, rows: int, slots: int) -> KVCache:
+        """A `KVCache` as wide as is needed: it may be the largest tensor of all."""
+        return KVCache(replace(self.config, context=slots), rows, self.device, product_dtype(self.wte.weight))
 
     def forward(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T C"]:
         """Hidden state after each token of left-aligned rows; what stands at padding means nothing."""
@@ -208,11 +221,6 @@ class Transformer(nn.Module):
             x = block.finish(x, attended)
         cache.lengths = positions + 1
         return self._norm(x)[:, 0]
-
-    def logits(self, hidden: Float[Tensor, "*N C"]) -> Float[Tensor, "*N V"]:
-        """Next-token logits; banned tokens are so low that their probability is 0."""
-        scores: Tensor = F.linear(hidden, self.wte.weight, self.banned_bias)
-        return scores
 
     def _embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
         if tokens.shape[1] > self.config.context:

@@ -11,11 +11,11 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from textgym.envs.episodes import Episodes
 from textgym.envs.tasks import Task
+from textgym.models.causal_network import CausalNetwork
 from textgym.models.fit import perplexity
 from textgym.models.layout import lay_out
 from textgym.models.likelihood import kl_divergence
 from textgym.models.sampling import Sampling, generate
-from textgym.models.transformer import Transformer
 from textgym.runs.complete import as_it_acts, complete, is_language_model, takes_masks, within_masks
 from textgym.scorers import parse
 from textgym.scorers.reward import Reward
@@ -54,8 +54,8 @@ class Evaluation:
 
 
 def evaluate(
-    model: Transformer,
-    reference: Transformer,
+    model: CausalNetwork,
+    reference: CausalNetwork,
     task: Task,
     reward: Reward,
     *,
@@ -95,7 +95,7 @@ def evaluate(
 
 
 def evaluate_agent(
-    agent: BaseAlgorithm, reference: Transformer, task: Task, reward: Reward, *, n: int, seed: int
+    agent: BaseAlgorithm, reference: CausalNetwork, task: Task, reward: Reward, *, n: int, seed: int
 ) -> Evaluation:
     """Completes `n` prompts by an agent, as it acts with `deterministic=False`, and scores them.
 
@@ -162,8 +162,8 @@ def _scored(
 
 @torch.no_grad()
 def sequence_kl(
-    model: Transformer,
-    reference: Transformer,
+    model: CausalNetwork,
+    reference: CausalNetwork,
     prompts: list[TokenIds],
     completions: list[TokenIds],
     sep_id: int,
@@ -176,7 +176,7 @@ def sequence_kl(
     sums = np.zeros(len(prompts))
     for begin in range(0, len(prompts), batch_rows):
         rows = slice(begin, begin + batch_rows)
-        layout = lay_out(prompts[rows], completions[rows], sep_id=sep_id, device=model.wte.weight.device)
+        layout = lay_out(prompts[rows], completions[rows], sep_id=sep_id, device=model.device)
         states = layout.completions()
         hidden, reference_hidden = model(layout.tokens[:, :-1])[states], reference(layout.tokens[:, :-1])[states]
         steps = kl_divergence(model.logits(hidden), reference.logits(reference_hidden)).cpu().double().numpy()

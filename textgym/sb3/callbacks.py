@@ -6,7 +6,6 @@ import os
 import time
 import warnings
 from collections.abc import Sequence
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,9 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from textgym.errors import TaskError
+from textgym.models.causal_network import CausalNetwork
 from textgym.models.checkpoint import load_checkpoint
 from textgym.models.likelihood import kl_divergence, logprob_and_entropy
-from textgym.models.transformer import Transformer
 from textgym.sb3.defaults import TextGymWarning, attribute_of, check_settings
 from textgym.sb3.segments import Segments, hidden_states
 from textgym.scorers.base import Scorer
@@ -49,7 +48,7 @@ class RewardLog(BaseCallback):
     adapts to.
 
     The reference is the buffer's, else the model in the folder `reference`, else a frozen copy of the policy's
-    Transformer as it was when training began; it stays the same over later calls of `learn` on the same agent. Entropy
+    network as it was when training began; it stays the same over later calls of `learn` on the same agent. Entropy
     and KL need a `TransformerPolicy`; with another policy they are left out. When training begins, the findings of
     `check_settings` are issued as warnings.
 
@@ -83,7 +82,7 @@ class RewardLog(BaseCallback):
         self.reference = None if reference is None else Path(reference)
         self.sample = sample
         self._ends: list[dict[str, Any]] = []
-        self._reference: Transformer | None = None
+        self._reference: CausalNetwork | None = None
         self._trained: BaseAlgorithm | None = None
         self._last = (0, 0.0)  # tokens and clock when the last rollout ended
 
@@ -95,15 +94,15 @@ class RewardLog(BaseCallback):
         self._ends, self._rollouts = [], 0
         self._last = (self.num_timesteps, time.perf_counter())
 
-    def _frozen(self) -> Transformer | None:
+    def _frozen(self) -> CausalNetwork | None:
         """The weights that KL is measured from; held here alone, so that no agent saves them."""
         buffer_reference = getattr(getattr(self.model, "rollout_buffer", None), "reference", None)
-        if isinstance(buffer_reference, Transformer):
+        if isinstance(buffer_reference, CausalNetwork):
             return buffer_reference
         if self.reference is not None:
             return load_checkpoint(self.reference, self.model.device).model.requires_grad_(False).eval()
         transformer = getattr(self.model.policy, "transformer", None)
-        return deepcopy(transformer).requires_grad_(False).eval() if isinstance(transformer, Transformer) else None
+        return transformer.frozen() if isinstance(transformer, CausalNetwork) else None
 
     def _on_step(self) -> bool:
         infos = self.locals["infos"]
@@ -178,7 +177,7 @@ class RewardLog(BaseCallback):
                 figures["kl/text"] = float(buffer.kl_text)
         texts = self._texts()
         transformer = getattr(self.model.policy, "transformer", None)
-        if isinstance(transformer, Transformer) and self._reference is not None and texts:
+        if isinstance(transformer, CausalNetwork) and self._reference is not None and texts:
             # Evenly over the rollout: the first to end are the shortest.
             chosen = np.linspace(0, len(texts) - 1, min(self.sample, len(texts))).astype(int)
             sample = segments_of([texts[i] for i in chosen], self.model.policy.device)
@@ -203,7 +202,7 @@ def segments_of(ends: Sequence[dict[str, Any]], device: torch.device) -> Segment
 
 
 @torch.no_grad()
-def entropy_and_kl(policy: Transformer, reference: Transformer, texts: Segments) -> tuple[float, float]:
+def entropy_and_kl(policy: CausalNetwork, reference: CausalNetwork, texts: Segments) -> tuple[float, float]:
     """Entropy of the policy, and KL(policy || reference), in nats, summed over every state of these texts.
 
     Exact in each state. The mean of the second over texts that the policy has written estimates the KL between the two

@@ -16,13 +16,13 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from textgym.errors import CheckpointError, SpaceError
+from textgym.models.causal_network import CausalNetwork
 from textgym.models.folder import SIZES, model_folder, peek
-from textgym.models.transformer import Transformer
 from textgym.sb3.network import Model, build_network, holds_tokens, is_folder
 
 
 class TransformerExtractor(BaseFeaturesExtractor):
-    """Features of a prefix: the hidden state after its last token, (B, n_embd).
+    """Features of a prefix: the hidden state after its last token, (B, C).
 
     What it costs. An extractor sees one observation at a time, so every step scores its whole prefix again, where
     `TransformerPolicy` decodes one token with a KV cache and trains on whole episodes in one pass. Measured for texts
@@ -63,8 +63,8 @@ class TransformerExtractor(BaseFeaturesExtractor):
                 raise
             # The algorithm may be about to load weights.
             missing, transformer = error, build_network(shape, length=length, vocabulary=vocabulary)
-        super().__init__(observation_space, transformer.config.n_embd)
-        self.transformer: Transformer = transformer.requires_grad_(not frozen)
+        super().__init__(observation_space, transformer.width)
+        self.transformer: CausalNetwork = transformer.requires_grad_(not frozen)
         self.frozen, self._missing = frozen, missing
         self.register_load_state_dict_post_hook(_has_weights)  # type: ignore[no-untyped-call]
 

@@ -7,17 +7,19 @@ from typing import Any
 from gymnasium import spaces
 
 from textgym.errors import CheckpointError
+from textgym.models.causal_network import CausalNetwork, NetworkConfig
 from textgym.models.checkpoint import SIZES, load_checkpoint
-from textgym.models.transformer import NEW_ACTIVATION, Transformer, TransformerConfig
+from textgym.models.kinds import config_of, network_of, new_shape
 
 RESERVED = (0, 1)
 """<unk> and the separator: no text, so a policy made from an architecture never says them."""
 
 Model = str | Path | Mapping[str, Any]
-"""A checkpoint folder; or an architecture by name ("tiny", "small", ...) or as a mapping (n_layer, n_head, n_embd)."""
+"""A checkpoint folder; or an architecture by name ("tiny", "lstm-small", ...) or as a mapping (n_layer, n_head, n_embd;
+with "kind": "lstm" that of an LSTM)."""
 
 
-def build_network(model: Model, *, length: int, vocabulary: int) -> Transformer:
+def build_network(model: Model, *, length: int, vocabulary: int) -> CausalNetwork:
     """The network: with the weights of its folder, or random ones where only an architecture is named.
 
     Args:
@@ -33,13 +35,10 @@ def build_network(model: Model, *, length: int, vocabulary: int) -> Transformer:
         require_fit(network.config, length=length, vocabulary=vocabulary, name=str(model))
         return network
     shape = model if isinstance(model, Mapping) else SIZES[str(model)]
-    try:
-        own = {"vocab_size": vocabulary, "context": length, "banned": RESERVED, "activation": NEW_ACTIVATION}
-        config = TransformerConfig(**{**own, **shape})
-    except TypeError as error:
-        raise CheckpointError(f"model={model!r}: {error}") from error
+    own = {"vocab_size": vocabulary, "context": length, "banned": RESERVED}
+    config = config_of(new_shape({**own, **shape}))
     require_fit(config, length=length, vocabulary=vocabulary, name=str(model))
-    return Transformer(config)
+    return network_of(config)
 
 
 def is_folder(model: Model) -> bool:
@@ -52,7 +51,7 @@ def holds_tokens(space: spaces.Space[Any]) -> bool:
     return isinstance(space, spaces.Box) and len(space.shape) == 1 and bool((space.low == -1).all())
 
 
-def require_fit(config: TransformerConfig, *, length: int, vocabulary: int, name: str) -> None:
+def require_fit(config: NetworkConfig, *, length: int, vocabulary: int, name: str) -> None:
     """Checks that a network of this shape can act in an environment.
 
     Raises:

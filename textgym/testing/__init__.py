@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from textgym.testing.envs import check_env, check_vector_env
     from textgym.testing.models import check_language_model
+    from textgym.testing.networks import check_network
     from textgym.testing.scorers import check_scorer
     from textgym.testing.tasks import check_task
     from textgym.testing.tokenizers import check_tokenizer
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = [
     "check_env",
     "check_language_model",
+    "check_network",
     "check_scorer",
     "check_task",
     "check_tokenizer",
@@ -22,6 +24,7 @@ __all__ = [
 _HOMES = {
     "check_env": "envs",
     "check_language_model": "models",
+    "check_network": "networks",
     "check_scorer": "scorers",
     "check_task": "tasks",
     "check_tokenizer": "tokenizers",

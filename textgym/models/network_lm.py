@@ -1,4 +1,4 @@
-"""A Transformer as a language model for scorers: numpy in, numpy out.
+"""A network as a language model for scorers: numpy in, numpy out.
 
 Letters: B rows, T tokens of the longest completion, V vocabulary.
 """
@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float64, Int64
 from safetensors.torch import save as tensors_to_bytes
 
+from textgym.models.causal_network import CausalNetwork
 from textgym.models.layout import Layout, lay_out, negative_logprobs, similar_lengths
-from textgym.models.transformer import KVCache, Transformer, product_dtype
 from textgym.types import TokenIds
 
 LOWEST_LOGPROB = -30.0
@@ -21,10 +21,13 @@ LOWEST_LOGPROB = -30.0
 number that one odd word does not turn a mean into nonsense with."""
 
 
-def weights_bytes(model: Transformer, dtype: torch.dtype | None = None) -> bytes:
+def weights_bytes(model: CausalNetwork, dtype: torch.dtype | None = None) -> bytes:
     """The weights as a safetensors file, in another type if one is given; equal weights give equal bytes."""
-    state = model.state_dict().items()
-    return tensors_to_bytes({name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in state})
+    kept: dict[int, str] = {}  # weights that are tied have several names, and one place
+    for name, tensor in model.state_dict().items():
+        kept.setdefault(tensor.data_ptr(), name)
+    state = {name: model.state_dict()[name] for name in kept.values()}
+    return tensors_to_bytes({name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in state.items()})
 
 
 def bytes_hash(content: bytes) -> str:
@@ -32,7 +35,7 @@ def bytes_hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-class TransformerLM:
+class NetworkLM:
     """Satisfies `textgym.types.LanguageModel`.
 
     Args:
@@ -44,10 +47,10 @@ class TransformerLM:
     tolerance = 1e-5
     """Float rounding depends on which rows share a batch: equal calls differ by at most so much (nats)."""
 
-    def __init__(self, model: Transformer, *, sep_id: int, batch_tokens: int = 8192) -> None:
+    def __init__(self, model: CausalNetwork, *, sep_id: int, batch_tokens: int = 8192) -> None:
         self.model, self.sep_id, self.batch_tokens = model, sep_id, batch_tokens
         content = json.dumps([model.config.to_dict(), sep_id]).encode() + weights_bytes(model)
-        self._signature = f"transformer:{model.config.vocab_size}:{bytes_hash(content)[:16]}"
+        self._signature = f"{model.kind}:{model.config.vocab_size}:{bytes_hash(content)[:16]}"
 
     @property
     def vocab_size(self) -> int:
@@ -85,34 +88,33 @@ class TransformerLM:
             result[rows] = self.model.logits(last).double().log_softmax(-1).clamp(min=LOWEST_LOGPROB).cpu().numpy()
         return result
 
-    def stream(self, prompts: Sequence[TokenIds]) -> "TransformerStream":
+    def stream(self, prompts: Sequence[TokenIds]) -> "NetworkStream":
         """Texts that grow token by token, one row a prompt; equal to `logprobs` within `tolerance`."""
-        return TransformerStream(self, prompts)
+        return NetworkStream(self, prompts)
 
     def _batches(
         self, prompts: Sequence[TokenIds], completions: Sequence[TokenIds]
     ) -> Iterator[tuple[Int64[np.ndarray, " R"], Layout]]:
         pairs = list(zip(prompts, completions, strict=True))
         lengths = np.array([len(prompt) + 1 + len(completion) for prompt, completion in pairs], dtype=np.int64)
-        device = self.model.wte.weight.device
         for rows in similar_lengths(lengths, self.batch_tokens):
             batch = [pairs[i] for i in rows]
-            yield rows, lay_out([p for p, _ in batch], [c for _, c in batch], sep_id=self.sep_id, device=device)
+            texts = [p for p, _ in batch], [c for _, c in batch]
+            yield rows, lay_out(*texts, sep_id=self.sep_id, device=self.model.device)
 
 
-class TransformerStream:
-    """Texts that grow token by token under a `TransformerLM`, with a KV cache: `textgym.types.TokenStream`.
+class NetworkStream:
+    """Texts that grow token by token under a `NetworkLM`, with a KV cache: `textgym.types.TokenStream`.
 
     Args:
         lm: the language model.
         prompts: the text so far of each row, without separator.
     """
 
-    def __init__(self, lm: TransformerLM, prompts: Sequence[TokenIds]) -> None:
+    def __init__(self, lm: NetworkLM, prompts: Sequence[TokenIds]) -> None:
         self._lm, self._model = lm, lm.model
-        weight = lm.model.wte.weight
-        self._cache = KVCache(lm.model.config, len(prompts), weight.device, product_dtype(weight))
-        self._hidden = torch.zeros((len(prompts), lm.model.config.n_embd), device=weight.device, dtype=weight.dtype)
+        self._cache = lm.model.new_cache(len(prompts), lm.model.config.context)
+        self._hidden = torch.zeros((len(prompts), lm.model.width), device=lm.model.device, dtype=lm.model.dtype)
         self.restart(np.arange(len(prompts)), prompts)
 
     @torch.inference_mode()
