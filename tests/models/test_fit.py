@@ -246,7 +246,7 @@ def test_the_learning_rate_warms_up_and_decays_along_a_cosine():
 
 def test_only_matrices_decay_and_each_weight_has_one_optimizer():
     model = network()
-    muon, adamw = fit_module._optimizers(model, FitConfig(weight_decay=0.3))
+    muon, adamw = fit_module.new_optimizers(model, FitConfig(weight_decay=0.3))
     groups = [*muon.param_groups, *adamw.param_groups]
     decays = [(p, group["weight_decay"]) for group in groups for p in group["params"]]
     assert len(decays) == len({id(p) for p, _ in decays}) == len(list(model.parameters()))
@@ -255,7 +255,7 @@ def test_only_matrices_decay_and_each_weight_has_one_optimizer():
 
 def test_muon_moves_the_matrices_inside_the_blocks_and_only_those():
     model = network()
-    (group,) = fit_module._optimizers(model, FitConfig())[0].param_groups
+    (group,) = fit_module.new_optimizers(model, FitConfig())[0].param_groups
     inner = {id(p) for name, p in model.named_parameters() if name.startswith("blocks.") and p.ndim == 2}
     assert {id(p) for p in group["params"]} == inner and id(model.wte.weight) not in inner
 

@@ -178,7 +178,7 @@ def fit(
     config = config or FitConfig()
     model.to(device)
     batches = training_batches(train, sep_id=sep_id, config=config, context=model.config.context)
-    optimizers = _optimizers(model, config)
+    optimizers = new_optimizers(model, config)
     start, done, best_at, since = time.perf_counter(), 0, 0, 0
     losses: list[float] = []
     curve: list[CurveRow] = []
@@ -198,7 +198,7 @@ def fit(
             for optimizer in optimizers:
                 for group in optimizer.param_groups:
                     group["lr"] = config.rate(done)
-            loss, tokens = _step(model, optimizers, next(batches), config)
+            loss, tokens = train_step(model, optimizers, next(batches), config)
             losses.append(loss)
             before, done = done, done + max(tokens, 1)
             if done // config.evaluate_every > before // config.evaluate_every or done >= config.tokens:
@@ -216,6 +216,48 @@ def fit(
     model.load_state_dict(best)
     reached = min(row.perplexity for row in curve)
     return FitReport(reached, best_at, done, time.perf_counter() - start, tuple(curve))
+
+
+def new_optimizers(model: CausalNetwork, config: FitConfig) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside, AdamW for all else."""
+    inner = model.matrices()
+    known = {id(p) for p in inner}
+    outer = [p for p in model.parameters() if id(p) not in known and p.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in outer if p.ndim == 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in outer if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    rate = config.learning_rate
+    # Fused: the plain loop over tensors takes several times as long.
+    adamw = torch.optim.AdamW([group for group in groups if group["params"]], lr=rate, betas=BETAS, fused=True)
+    if not inner:
+        return [adamw]
+    return [torch.optim.Muon(inner, lr=rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"), adamw]
+
+
+def train_step(
+    model: CausalNetwork, optimizers: Sequence[torch.optim.Optimizer], batch: Layout, config: FitConfig
+) -> tuple[float, int]:
+    """One step of the optimizers on a batch, at the rates that they have: its loss, and of how many tokens.
+
+    Raises:
+        TaskError: the loss is no longer finite.
+    """
+    device = model.device
+    batch = Layout(batch.tokens.to(device), batch.lengths.to(device), batch.starts.to(device))
+    loss, tokens = batch_loss(model, batch)
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise TaskError(
+            f"fit: the loss became {value} at a learning rate of {optimizers[0].param_groups[0]['lr']:.2g}. "
+            f"Lower learning_rate (it is {config.learning_rate:g}) or clip (it is {config.clip:g})."
+        )
+    model.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+    for optimizer in optimizers:
+        optimizer.step()
+    return value, tokens
 
 
 def batch_loss(model: CausalNetwork, batch: Layout) -> tuple[Tensor, int]:
@@ -299,42 +341,6 @@ def progress_bar(label: str, unit: str = "tokens") -> Iterator[OnProgress]:
             bar.update(task, completed=done, total=total, rate=rate, note=message)
 
         yield report
-
-
-def _step(
-    model: CausalNetwork, optimizers: Sequence[torch.optim.Optimizer], batch: Layout, config: FitConfig
-) -> tuple[float, int]:
-    device = model.device
-    batch = Layout(batch.tokens.to(device), batch.lengths.to(device), batch.starts.to(device))
-    loss, tokens = batch_loss(model, batch)
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise TaskError(
-            f"fit: the loss became {value} at a learning rate of {optimizers[0].param_groups[0]['lr']:.2g}. "
-            f"Lower learning_rate (it is {config.learning_rate:g}) or clip (it is {config.clip:g})."
-        )
-    model.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-    for optimizer in optimizers:
-        optimizer.step()
-    return value, tokens
-
-
-def _optimizers(model: CausalNetwork, config: FitConfig) -> list[torch.optim.Optimizer]:
-    inner = model.matrices()
-    known = {id(p) for p in inner}
-    outer = [p for p in model.parameters() if id(p) not in known and p.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in outer if p.ndim == 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in outer if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    rate = config.learning_rate
-    # Fused: the plain loop over tensors takes several times as long.
-    adamw = torch.optim.AdamW([group for group in groups if group["params"]], lr=rate, betas=BETAS, fused=True)
-    if not inner:
-        return [adamw]
-    return [torch.optim.Muon(inner, lr=rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"), adamw]
 
 
 def _cut(rows: Rows, sizes: Int64[np.ndarray, " R"], *, sep_id: int, config: FitConfig) -> Iterator[Layout]:

@@ -76,9 +76,9 @@ def make_agent(
     chosen = {**defaults, "gamma": environment_gamma(env, gamma), **settings}
     if learning_rate is not None:
         chosen["learning_rate"] = learning_rate
-    place, estimator = kl_in or chosen.pop("kl_in", "reward"), kl_estimator or chosen.pop("kl_estimator", None)
-    chosen.pop("kl_in", None)
-    chosen.pop("kl_estimator", None)
+    usual, estimator = chosen.pop("kl_in", "reward"), chosen.pop("kl_estimator", None)
+    place = kl_in or usual
+    estimator = kl_estimator or (estimator if place == usual else None)  # what is usual there does not go elsewhere
     check_kl_settings(kl_coef, kl_target, kl_in=place, kl_estimator=estimator if kl_coef else None)
     policy = {"model": model, **({} if temperature == 1 else {"temperature": temperature})}
     buffer: dict[str, Any] = {}

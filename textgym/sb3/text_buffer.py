@@ -89,6 +89,10 @@ class WholeTextBuffer(EpisodeRolloutBuffer):
             self._charge(np.ones(self.n_envs, bool))
         self.rollouts += 1
 
+    def keep(self, chosen: Bool[np.ndarray, " B"]) -> None:
+        """Leaves the other texts of a finished rollout out of training, and those whose scorer failed in any case."""
+        self._kept = np.flatnonzero(chosen & self.valid)
+
     @property
     def valid(self) -> Bool[np.ndarray, " B"]:
         """(B,) whether each text could be scored."""
