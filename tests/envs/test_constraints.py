@@ -1,5 +1,6 @@
 """Constraints as masks: what each rule means by definition, what gives way, and that all environments agree on it."""
 
+import dataclasses
 import functools
 import json
 
@@ -12,15 +13,38 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textgym.envs.constraints import Restrictions, open_constraint
+from textgym.envs.nucleus import likeliest
 from textgym.envs.textgen import TextGenEnv
 from textgym.envs.vector import TextGenVectorEnv
-from textgym.errors import TaskError
+from textgym.errors import TaskError, UnknownNameError
 from textgym.testing.envs import compare_vector_envs
 from textgym.text.bpe import BPETokenizer
 from textgym.text.pieces import CharTokenizer
 from textgym.types import Constraint
 
 UNK, SEP, EOS = 0, 1, 2
+
+
+class Falling:
+    """A language model whose every next token has half the probability of the one before, from the last token on."""
+
+    signature = "falling"
+
+    def __init__(self, vocab_size):
+        self.vocab_size, self.asked = vocab_size, 0
+
+    def next_logprobs(self, prompts, completions):
+        self.asked += len(prompts)
+        last = np.array(
+            [[*prompt, SEP, *completion][-1] for prompt, completion in zip(prompts, completions, strict=True)]
+        )
+        ranks = (np.arange(self.vocab_size) - last[:, None]) % self.vocab_size
+        return -np.log(2) * ranks - np.log(2 - 2.0 ** (1 - self.vocab_size))
+
+    def logprobs(self, prompts, completions):
+        raise NotImplementedError
+
+
 LETTERS = CharTokenizer(("a", "b", "c", " ", "é"))
 BYTES = BPETokenizer((("a", "b"), ("ab", "a"), ("c", "ab"), ("Ã", "©"), ("b", "Ã")))
 BYTE_IDS = [index for index in range(3, BYTES.vocab_size) if set(BYTES.token_bytes(index)) <= {*"abc é".encode()}]
@@ -142,7 +166,7 @@ def test_a_text_is_banned_however_it_is_cut_into_tokens():
     mask = Restrictions(BYTES, banned=["caba"]).mask(*prefix([], [c, ab]))[0]
     assert not mask[a] and mask[b]
     assert not mask[aba], "a token that goes on behind the banned text completes it too"
-    assert not Restrictions(BYTES, banned=["é"]).allowed[first], "the whole character"
+    assert not Restrictions(BYTES, banned=["é"]).vocabulary[first], "the whole character"
     lead = next(i for i in range(BYTES.vocab_size) if BYTES.token_bytes(i) == b"\xc3")
     rest = next(i for i in range(BYTES.vocab_size) if BYTES.token_bytes(i) == b"\xa9")
     assert not Restrictions(BYTES, banned=["é"]).mask(*prefix([], [lead]))[0, rest]
@@ -211,7 +235,17 @@ def test_a_mapping_serialises_and_makes_the_same_env(letters_folder):
         ({"banned": [8]}, "neither a text nor a token id from 0 to 7"),
         ({"banned": [EOS]}, "8 is EOS".replace("8", str(EOS))),
         ({"banned": [SEP]}, "reserved"),
-        ("min_new_tokens(3)", "give a mapping of min_new_tokens, no_repeat_ngram, banned"),
+        ({"allowed": "foo"}, "a list of texts and token ids"),
+        ({"allowed": []}, "leaves no token but EOS"),
+        ({"allowed": ["a"], "banned": ["a"]}, "leaves no token but EOS"),
+        ({"allowed": ["ax"]}, "'ax' holds what the vocabulary has no token for"),
+        ({"allowed": [SEP]}, "allowed: 1 is reserved"),
+        ({"top_p": 0.0}, "top_p=0.0: a probability"),
+        ({"top_p": 1.5, "under": Falling(8)}, "top_p=1.5: a probability"),
+        ({"top_p": 0.5}, "top_p below 1 and the model"),
+        ({"under": Falling(8)}, "top_p below 1 and the model"),
+        ({"top_p": 0.5, "under": Falling(9)}, "a vocabulary of 9 tokens, the task's tokenizer has 8"),
+        ("min_new_tokens(3)", "give a mapping of min_new_tokens, no_repeat_ngram, banned, allowed, top_p, under"),
     ],
 )
 def test_rules_that_cannot_hold_are_refused(given_rules, said):
@@ -223,3 +257,99 @@ def test_rules_that_cannot_hold_are_refused(given_rules, said):
 def test_restrictions_are_a_constraint_like_any_other():
     assert isinstance(Restrictions(LETTERS), Constraint)
     assert open_constraint(None, LETTERS, 5) is None
+
+
+# --- allowed vocabulary, and what is likely under a model -----------------------------------------------------------
+
+
+def test_only_allowed_tokens_and_eos_may_come():
+    mask = Restrictions(LETTERS, allowed=["ab", 6]).mask(*prefix([7], []))[0]
+    assert np.flatnonzero(mask).tolist() == [EOS, 3, 4, 6]
+    both = Restrictions(LETTERS, allowed=["abc"], banned=["b"], min_new_tokens=1, no_repeat_ngram=1)
+    assert np.flatnonzero(both.mask(*prefix([], []))[0]).tolist() == [3, 5]
+    assert np.flatnonzero(both.mask(*prefix([], [3, 5]))[0]).tolist() == [EOS]
+
+
+def test_the_likeliest_tokens_that_together_have_p_may_come():
+    def after(top_p, **others):
+        mask = Restrictions(LETTERS, top_p=top_p, under=Falling(8), **others).mask(*prefix([5], [3]))[0]
+        return np.flatnonzero(mask).tolist()
+
+    # After 3 the model gives 3, 4, 5, ... 1/2, 1/4, 1/8, ... of what is allowed: 3-7 and EOS, which is the last of all.
+    assert after(0.4) == [3] and after(0.5) == [3] and after(0.6) == [3, 4] and after(0.8) == [3, 4, 5]
+    assert after(0.999) == [EOS, 3, 4, 5, 6, 7]
+    assert after(0.5, banned=[3]) == [4] and after(0.6, banned=[3]) == [4, 5]
+    assert after(0.5, no_repeat_ngram=1) == [4], "of what the other rules leave"
+    assert after(0.5, allowed=[7]) == [7]
+    assert after(1.0 - 1e-9, allowed=[7], min_new_tokens=9) == [7]
+
+
+@given(
+    st.lists(st.floats(-20, 0), min_size=6, max_size=6),
+    st.lists(st.booleans(), min_size=6, max_size=6),
+    st.floats(0.01, 0.999),
+)
+def test_a_nucleus_is_the_smallest_set_that_reaches_p(logprobs, mask, top_p):
+    weights = np.exp(logprobs) * mask
+    kept = likeliest(np.array([logprobs]), np.array([mask]), top_p)[0]
+    assert kept.any() == any(mask) and not (kept & ~np.array(mask)).any()
+    if any(mask):
+        share = weights[kept].sum() / weights.sum()
+        assert share >= top_p - 1e-9
+        assert (share - weights[kept].min() / weights.sum()) < top_p + 1e-9
+        assert weights[kept].min() >= weights[~kept].max(initial=0)
+
+
+def test_a_nucleus_asks_its_model_of_each_prefix_once(letters_folder):
+    model = Falling(12)
+    envs = TextGenVectorEnv(
+        3,
+        task=small_task(letters_folder),
+        reward=IdSum(),
+        constraint={"top_p": 0.7, "under": model},
+        autoreset_mode="SameStep",
+    )
+    rng = np.random.default_rng(0)
+    envs.reset(seed=0)
+    texts = set()
+    for _ in range(15):
+        masks = envs.action_masks()
+        assert masks.any(axis=1).all() and masks.sum() < 3 * 9
+        *_, infos = envs.step(np.array([rng.choice(np.flatnonzero(mask)) for mask in masks]))
+        final = infos.get("final_info", {})
+        assert not np.any(final.get("illegal_actions", 0))
+        texts |= set(final.get("text", ()))
+    assert len(texts) > 2 and model.asked <= 45
+
+
+def test_a_token_outside_the_nucleus_is_illegal_at_its_place(letters_folder):
+    rules_of_two = {"top_p": 0.5, "under": Falling(12), "min_new_tokens": 3}
+    env = TextGenEnv(task=small_task(letters_folder), reward=IdSum(), constraint=rules_of_two)
+    env.reset(seed=0)
+    chosen, over, info = [], False, {}
+    while not over:
+        legal = np.flatnonzero(env.action_masks())
+        chosen.append(int(legal[0]) if len(chosen) != 1 else int(3 + (legal[0] == 3)))
+        _, _, over, _, info = env.step(chosen[-1])
+    assert info["illegal_actions"] == 1
+
+
+def test_two_models_narrow_one_after_the_other_and_leave_a_token(letters_folder):
+    task = small_task(letters_folder)
+    task = dataclasses.replace(task, constraint=Restrictions(task.tokenizer, top_p=0.8, under=Falling(12)))
+    env = TextGenEnv(task=task, reward=IdSum(), constraint={"top_p": 0.5, "under": Falling(12), "banned": ["a"]})
+    env.reset(seed=0)
+    assert env.action_masks().sum() == 1
+
+
+def test_a_model_by_name_serialises(letters_folder):
+    given_rules = {"top_p": 0.6, "under": "ngram:2", "allowed": ["abc"]}
+    small_task(letters_folder)
+    path = str(letters_folder / "letters.txt")
+    env = gym.make("TextGen-v0", corpus=path, tokenizer="char", reward="length", constraint=given_rules)
+    again = gym.make(gym.envs.registration.EnvSpec.from_json(env.spec.to_json()))
+    env.reset(seed=0), again.reset(seed=0)
+    masks = [e.get_wrapper_attr("action_masks")() for e in (env, again)]
+    assert np.array_equal(*masks) and 0 < masks[0].sum() < 4
+    with pytest.raises(UnknownNameError, match="ngrm"):
+        gym.make("TextGen-v0", corpus=path, tokenizer="char", constraint={"top_p": 0.6, "under": "ngrm:2"})

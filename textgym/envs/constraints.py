@@ -1,11 +1,13 @@
-"""Constraints that `gym.make` takes: a least length, no repeated n-gram, banned texts and tokens; all hold together.
+"""Constraints that `gym.make` takes: a least length, no repeated n-gram, banned and allowed tokens, the likeliest ones.
 
-A rule answers with the few ids that it forbids, row by row, never with a mask over the vocabulary: a mask of (64, 50k)
-is then one copy and some thousand writes. Where every token is forbidden, EOS gives way: a text that cannot go on ends.
+All hold together. A rule answers with the few ids that it forbids, row by row, never with a mask over the vocabulary: a
+mask of (64, 50k) is then one copy and some thousand writes. Where every token is forbidden, EOS gives way: a text that
+cannot go on ends. Only what is likely under a model (`nucleus`) is a mask of its own, taken last, among what the other
+rules leave.
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -13,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int32, Int64
 
+from textgym.envs.nucleus import Nucleus
 from textgym.errors import TaskError, did_you_mean
-from textgym.types import Constraint, Tokenizer
+from textgym.types import Constraint, LanguageModel, Tokenizer
 
 
 class Forbidden(NamedTuple):
@@ -35,47 +38,90 @@ class Restrictions:
         banned: texts that no completion may hold, and ids that it may not. A text is banned as it is written, wherever
             it stands and however it is cut into tokens: "cat" is also found in "concatenate", and " cat " is not at
             the end of a text.
+        allowed: texts and ids that completions are made of, EOS always; None for all. A text stands for the tokens that
+            it is cut into.
+        top_p: of the tokens that the other rules leave, only the smallest set that has this probability `under` a
+            model; 1 for no such rule.
+        under: the language model of `top_p`. In the mapping that `gym.make` takes, a name as in
+            ``fluency(lm=...)``: "ngram:4", a folder, a shipped model.
 
     Raises:
-        TaskError: a rule out of range, an empty text, an id that is reserved or outside the vocabulary.
+        TaskError: a rule out of range, an empty text, an id that is reserved or outside the vocabulary, a vocabulary
+            of EOS alone, a model without `top_p` or of another vocabulary.
     """
 
     tokenizer: Tokenizer
     min_new_tokens: int = 0
     no_repeat_ngram: int = 0
     banned: Sequence[str | int] = field(default=())
+    allowed: Sequence[str | int] | None = None
+    top_p: float = 1.0
+    under: LanguageModel | None = None
 
     def __post_init__(self) -> None:
         for name in ("min_new_tokens", "no_repeat_ngram"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
                 raise TaskError(f"constraint {name}={value!r}: it counts tokens, an integer of at least 0")
-        if isinstance(self.banned, (str, int)) or not isinstance(self.banned, Sequence):
-            raise TaskError(f"constraint banned={self.banned!r}: a list of texts and token ids is needed")
-        for item in self.banned:
-            self._check(item)
+        for name in ("banned", "allowed"):
+            items = getattr(self, name)
+            if items is None and name == "allowed":
+                continue
+            if isinstance(items, (str, int)) or not isinstance(items, Sequence):
+                raise TaskError(f"constraint {name}={items!r}: a list of texts and token ids is needed")
+            for item in items:
+                self._check(name, item)
+        if self.allowed is not None and self.vocabulary.sum() == 1:
+            raise TaskError(f"constraint allowed={self.allowed!r} leaves no token but EOS: every text would be empty")
+        self._check_model()
 
-    def _check(self, item: Any) -> None:
+    def _check(self, rule: str, item: Any) -> None:
+        tokenizer = self.tokenizer
         if isinstance(item, str) and item:
+            if rule == "allowed" and tokenizer.unk_id in tokenizer.encode(item):
+                raise TaskError(f"constraint allowed: {item!r} holds what the vocabulary has no token for")
             return
-        size, reserved = self.tokenizer.vocab_size, (self.tokenizer.unk_id, self.tokenizer.sep_id)
+        size, reserved = tokenizer.vocab_size, (tokenizer.unk_id, tokenizer.sep_id)
         if not isinstance(item, int) or isinstance(item, bool) or not 0 <= item < size:
-            raise TaskError(f"constraint banned: {item!r} is neither a text nor a token id from 0 to {size - 1}")
-        if item == self.tokenizer.eos_id:
+            raise TaskError(f"constraint {rule}: {item!r} is neither a text nor a token id from 0 to {size - 1}")
+        if item == tokenizer.eos_id and rule == "banned":
             raise TaskError(
                 f"constraint banned: {item} is EOS, without which no text ends before its budget. Say so by "
                 "min_new_tokens if that is what you want"
             )
         if item in reserved:
-            raise TaskError(f"constraint banned: {item} is reserved and never allowed; leave it out")
+            raise TaskError(f"constraint {rule}: {item} is reserved and never allowed; leave it out")
+
+    def _check_model(self) -> None:
+        number = isinstance(self.top_p, float | int) and not isinstance(self.top_p, bool)
+        if not number or not 0 < self.top_p <= 1:
+            raise TaskError(f"constraint top_p={self.top_p!r}: a probability, above 0 and at most 1 (no such rule)")
+        if (self.top_p < 1) != (self.under is not None):
+            raise TaskError(
+                f"constraint top_p={self.top_p}, under={self.under!r}: top_p below 1 and the model that it is taken "
+                'under go together, {"top_p": 0.9, "under": "ngram:4"}'
+            )
+        if self.under is not None and not isinstance(self.under, LanguageModel):
+            raise TaskError(f"constraint under={self.under!r}: a language model; a name is for gym.make")
+        if self.under is not None and self.under.vocab_size != self.tokenizer.vocab_size:
+            raise TaskError(
+                f"constraint under: a model with a vocabulary of {self.under.vocab_size:,} tokens, the task's "
+                f"tokenizer has {self.tokenizer.vocab_size:,}"
+            )
 
     def __deepcopy__(self, memo: object) -> "Restrictions":
         return self  # never changes; `env.spec` copies its arguments on every access
 
     @cached_property
-    def allowed(self) -> Bool[np.ndarray, " V"]:
-        """False for ids that are forbidden everywhere: those without text, banned ids, tokens with a banned text."""
+    def vocabulary(self) -> Bool[np.ndarray, " V"]:
+        """False for ids forbidden everywhere: without text, banned, with a banned text in them, not `allowed`."""
         allowed = ids_to_choose(self.tokenizer)
+        if self.allowed is not None:
+            known = np.zeros(len(allowed), bool)
+            for item in self.allowed:
+                known[self.tokenizer.encode(item) if isinstance(item, str) else item] = True
+            known[self.tokenizer.eos_id] = True
+            allowed &= known
         allowed[[item for item in self.banned if isinstance(item, int)]] = False
         texts = self._texts
         if texts:
@@ -85,7 +131,7 @@ class Restrictions:
     def forbidden(
         self, tokens: Int32[np.ndarray, "B L"], lengths: Int64[np.ndarray, " B"], starts: Int64[np.ndarray, " B"]
     ) -> Forbidden:
-        """What is forbidden beyond `allowed`, by what a completion holds already; arguments as in `mask`."""
+        """What is forbidden by what a completion holds already, `top_p` left out; arguments as in `mask`."""
         found = []
         if self.min_new_tokens:
             short = np.flatnonzero(lengths - starts < self.min_new_tokens)
@@ -101,11 +147,15 @@ class Restrictions:
         self, tokens: Int32[np.ndarray, "B L"], lengths: Int64[np.ndarray, " B"], starts: Int64[np.ndarray, " B"]
     ) -> Bool[np.ndarray, "B V"]:
         """True = allowed, shape (B, V); at least one token of every row is."""
-        mask = np.repeat(self.allowed[None], len(tokens), axis=0)
-        rows, ids = self.forbidden(tokens, lengths, starts)
-        mask[rows, ids] = False
+        mask = np.repeat(self.vocabulary[None], len(tokens), axis=0)
+        restrict(mask, self, tokens, lengths, starts, np.zeros(len(tokens), bool))
         mask[~mask.any(axis=1), self.tokenizer.eos_id] = True
         return mask
+
+    @cached_property
+    def nucleus(self) -> Nucleus | None:
+        """The likeliest tokens, where `top_p` asks for them."""
+        return None if self.under is None else Nucleus(self.under, self.top_p)
 
     @cached_property
     def _texts(self) -> list[bytes]:
@@ -156,8 +206,8 @@ class Restrictions:
         )
 
 
-_AT_ONCE = 256
-"""Rows that a constraint of the user's gets in one call of `allows`, whose masks are thrown away."""
+AT_ONCE = 256
+"""Rows whose masks are in memory at a time, where each is asked for one id and thrown away."""
 
 _NOTHING = Forbidden(np.zeros(0, np.int64), np.zeros(0, np.int64))
 
@@ -180,7 +230,7 @@ def restrict(
     """Takes from masks, in place, what a constraint forbids in the rows that are not over.
 
     `Restrictions` leave EOS to a row that would have nothing else, if it had EOS before; what they forbid everywhere
-    is not looked at here (`Restrictions.allowed`).
+    is not looked at here (`Restrictions.vocabulary`).
     """
     live = np.flatnonzero(~over)
     if not isinstance(constraint, Restrictions):
@@ -191,6 +241,8 @@ def restrict(
     rows, ids = constraint.forbidden(tokens[live], lengths[live], starts[live])
     masks[live[rows], ids] = False
     masks[:, eos] |= before & ~masks.any(axis=1)
+    if constraint.nucleus is not None:
+        masks[live] = constraint.nucleus.narrowed(masks[live], tokens[live], lengths[live], starts[live])
 
 
 def allows(
@@ -202,14 +254,15 @@ def allows(
 ) -> Bool[np.ndarray, " B"]:
     """Whether a constraint lets one id in each row follow, (B,).
 
-    EOS that gives way (see `restrict`) is not allowed here: whether it did depends on all constraints together.
+    EOS that gives way (see `restrict`) is not allowed here: whether it did depends on all constraints together. So does
+    what is likely among the allowed, which is not looked at here (`Restrictions.nucleus`).
     """
     if isinstance(constraint, Restrictions):
         rows, ids = constraint.forbidden(tokens, lengths, starts)
         allowed = np.ones(len(tokens), bool)
         allowed[rows[ids == chosen[rows]]] = False
         return allowed
-    parts = [slice(begin, begin + _AT_ONCE) for begin in range(0, len(tokens), _AT_ONCE)]
+    parts = [slice(begin, begin + AT_ONCE) for begin in range(0, len(tokens), AT_ONCE)]
     masks = (constraint.mask(tokens[part], lengths[part], starts[part]) for part in parts)
     return np.concatenate([mask[np.arange(len(mask)), chosen[part]] for mask, part in zip(masks, parts, strict=True)])
 
@@ -235,7 +288,9 @@ def _closing_ngrams(
 _RULES = tuple(f.name for f in fields(Restrictions) if f.name != "tokenizer")
 
 
-def open_constraint(given: Any, tokenizer: Tokenizer, max_new_tokens: int) -> Constraint | None:
+def open_constraint(
+    given: Any, tokenizer: Tokenizer, max_new_tokens: int, language_model: Callable[[str], LanguageModel] | None = None
+) -> Constraint | None:
     """What `gym.make` takes as `constraint`.
 
     Args:
@@ -243,9 +298,11 @@ def open_constraint(given: Any, tokenizer: Tokenizer, max_new_tokens: int) -> Co
             `Restrictions`), which serialises; or a `types.Constraint`.
         tokenizer: the task's.
         max_new_tokens: the task's budget.
+        language_model: gives the model of a name, for ``"under"``: `ScoringContext.language_model`.
 
     Raises:
         TaskError: neither of them, an unknown rule, or one that cannot hold.
+        UnknownNameError: no model has the name of ``"under"``.
     """
     if given is None:
         return None
@@ -253,6 +310,9 @@ def open_constraint(given: Any, tokenizer: Tokenizer, max_new_tokens: int) -> Co
         for name in given:
             if name not in _RULES:
                 raise TaskError(f"constraint: there is no rule {name!r}. {did_you_mean(str(name), _RULES)}")
+        model = given.get("under")
+        if isinstance(model, str) and language_model is not None:
+            given = {**given, "under": language_model(model)}
         made = Restrictions(tokenizer, **given)
         if made.min_new_tokens > max_new_tokens:
             raise TaskError(

@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from jaxtyping import Bool, Float64, Int8, Int32, Int64
 
-from textgym.envs.constraints import Restrictions, allows, ids_to_choose, open_constraint, restrict
+from textgym.envs.constraints import AT_ONCE, Restrictions, allows, ids_to_choose, open_constraint, restrict
 from textgym.envs.dynamics import FINISH_REASONS, PADDING, Rules, begin
 from textgym.envs.render import Ending
 from textgym.envs.tasks import Task, TaskSettings, open_task
@@ -276,9 +276,12 @@ class Episodes:
         for each in self.constraints:
             allowed &= allows(each, tokens, lengths, starts, chosen)
         doubtful = np.flatnonzero(~allowed & (chosen == self.rules.eos_id))  # it may have given way
-        never = np.zeros(len(doubtful), bool)
-        masks = self._masks(tokens[doubtful], lengths[doubtful], starts[doubtful], never)
-        allowed[doubtful] = masks[:, self.rules.eos_id]
+        if any(_turn(each)[1] for each in self.constraints):
+            doubtful = np.arange(len(tokens))
+        for first in range(0, len(doubtful), AT_ONCE):
+            rows = doubtful[first : first + AT_ONCE]
+            masks = self._masks(tokens[rows], lengths[rows], starts[rows], np.zeros(len(rows), bool))
+            allowed[rows] = masks[np.arange(len(rows)), chosen[rows]]
         return allowed
 
 
@@ -325,18 +328,24 @@ def open_episodes(
     tokenizer = task.tokenizer
     rules = task.rules()
     allowed_ids = ids_to_choose(tokenizer)
-    given = (task.constraint, open_constraint(constraint, tokenizer, task.max_new_tokens))
-    # Those of the user's own first: EOS gives way to what `Restrictions` forbid, not to what they forbid.
-    constraints = tuple(sorted((c for c in given if c is not None), key=lambda c: isinstance(c, Restrictions)))
+    given = (task.constraint, open_constraint(constraint, tokenizer, task.max_new_tokens, task.context.language_model))
+    # Those of the user's own first: EOS gives way to what `Restrictions` forbid, not to what they forbid. Last what is
+    # likely, which is so among all that is allowed.
+    constraints = tuple(sorted((c for c in given if c is not None), key=_turn))
     for each in constraints:
         if isinstance(each, Restrictions):
-            allowed_ids &= each.allowed
+            allowed_ids &= each.vocabulary
     bound = bind_reward(task.reward if reward is None else reward, task.context)
     paid = Delivery(bound, delivery, gamma)
     gold = {name: bind_reward(text, task.context) for name, text in task.gold.items()}
     return Episodes(
         task, task.prompts(split), bound, rules, allowed_ids, on_failure, mask_in_info, paid, constraints, gold
     )
+
+
+def _turn(constraint: Constraint) -> tuple[bool, bool]:
+    mine = isinstance(constraint, Restrictions)
+    return mine, mine and constraint.nucleus is not None
 
 
 def checked_action(rules: Rules, action: Any) -> int:
