@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float64
 
 from textgym.errors import TaskError
 from textgym.oracle import Policy, Prefixes, conditioned
+from textgym.sb3.planner import PlanningAlgorithm
 
 
 def agent_policy(agent: Any, *, deterministic: bool = False, masked: bool | None = None) -> Policy:
@@ -29,8 +30,10 @@ def agent_policy(agent: Any, *, deterministic: bool = False, masked: bool | None
             value for it.
 
     Raises:
-        TaskError: it has neither an action distribution nor a Q network.
+        TaskError: it has neither an action distribution nor a Q network, or it plans beyond the next token.
     """
+    if isinstance(agent, PlanningAlgorithm):
+        return _choices(agent)
     policy = getattr(agent, "policy", agent)
     takes_masks = "action_masks" in signature(agent.predict).parameters if hasattr(agent, "predict") else False
     if hasattr(policy, "get_distribution"):
@@ -48,6 +51,23 @@ def agent_policy(agent: Any, *, deterministic: bool = False, masked: bool | None
         if greedy:
             found = _all_on_the_likeliest(found)
         return conditioned(found, np.isfinite(found))
+
+    return logprobs
+
+
+def _choices(agent: PlanningAlgorithm) -> Policy:
+    """What an agent that looks at the prefix alone chooses, with probability 1."""
+    if not agent.markov:
+        raise TaskError(
+            f"{type(agent).__name__} plans or draws, and its next token is no function of the prefix: the oracle has "
+            "textgym.oracle.uniform and Solution.best_of_n, else let it play"
+        )
+
+    def logprobs(prefixes: Prefixes) -> Float64[np.ndarray, "B V"]:
+        chosen, _ = agent.predict(prefixes.tokens, action_masks=prefixes.masks)
+        found = np.full(prefixes.masks.shape, -np.inf)
+        found[np.arange(len(found)), chosen] = 0.0
+        return found
 
     return logprobs
 

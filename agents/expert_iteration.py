@@ -121,11 +121,12 @@ class ExpertIteration(WholeTextAlgorithm):
         returns = returns_to_go(buffer.rewards, self.gamma)[0]
         kept = self.best(returns, buffer.valid)
         buffer.keep(kept)
-        return np.broadcast_to(kept.astype(np.float32), buffer.rewards.shape)
+        found: Steps = np.broadcast_to(kept.astype(np.float32), buffer.rewards.shape)
+        return found
 
     def best(self, returns: Float[np.ndarray, " B"], valid: Bool[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
         """Which texts are kept, (B,)."""
-        kept = valid.copy()
+        kept: Bool[np.ndarray, " B"] = valid.copy()
         if self.threshold is not None:
             kept &= returns >= self.threshold
         if self.share is not None:

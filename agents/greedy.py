@@ -13,6 +13,8 @@ from textgym.types import TokenIds
 class Greedy(PlanningAlgorithm):
     """Chooses the likeliest token that may come next; the lowest id of those that are equally likely."""
 
+    markov = True
+
     def plan(self, tokens: Tokens, lengths: Lengths, masks: Masks) -> list[TokenIds]:
         """One token each."""
         likeliest = self.next_logprobs(tokens, masks).argmax(-1).cpu().numpy()

@@ -109,11 +109,10 @@ class MaximumLikelihood(OnPolicyAlgorithm):
     def _setup_model(self) -> None:
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
-        self.policy = self.policy_class(
-            self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
-        ).to(self.device)
+        made: Any = self.policy_class(self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs)
+        self.policy = made.to(self.device)
         if self.peak is None:
-            self.peak = GOING_ON if self.policy.trained else AFRESH  # type: ignore[attr-defined]
+            self.peak = GOING_ON if made.trained else AFRESH
         self.rollout_buffer: Any = None
         self.seen = 0
         self._optimizers: list[torch.optim.Optimizer] = []
@@ -136,7 +135,8 @@ class MaximumLikelihood(OnPolicyAlgorithm):
         """Learns so many batches; whether the callbacks want to go on."""
         network, task = self.network, env.get_attr("task")[0]
         config, losses = self._fit_config(self._total_timesteps), []
-        infos, dones = [{} for _ in range(env.num_envs)], np.zeros(env.num_envs, bool)  # no episode: callbacks ask
+        infos: list[dict[str, Any]] = [{} for _ in range(env.num_envs)]  # no episode, which callbacks ask about
+        dones = np.zeros(env.num_envs, bool)
         self._prepare(task, config)
         assert self._batches is not None
         self.policy.set_training_mode(True)

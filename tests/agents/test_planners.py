@@ -99,6 +99,9 @@ def test_greedy_takes_the_likeliest_token_of_every_prefix(task):
     exact = solve(task).evaluate(agent_policy(agent.policy, deterministic=True, masked=True))
     rewards = [end["episode"]["r"] for end in episodes_of(agent, 256)]
     assert rewards == pytest.approx([exact.value] * len(rewards))
+    assert solve(task).evaluate(agent_policy(agent)) == exact
+    with pytest.raises(TaskError, match="BestOfN plans or draws"):
+        agent_policy(agent_of(best_of_n.build, task))
 
 
 def test_random_is_the_uniform_policy_of_the_oracle(task):

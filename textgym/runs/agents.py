@@ -136,13 +136,15 @@ def _chosen(known: Mapping[str, Any] | None, config: TrainConfig) -> dict[str, A
         if setting in OWN:
             raise TaskError(f"setting {setting!r} of an agent is decided by the run itself")
     given |= config.settings
-    for setting in () if known is None else given:
+    if known is None:
+        return given
+    for setting in given:
         if setting not in known and setting in OPTIONS:
             raise TaskError(f"agent {config.agent} has nothing that {_option(setting)} could set; leave it away")
         if setting not in known:
             allowed = set(known) - set(OPTIONS) - set(OWN)
             raise TaskError(f"agent {config.agent} has no setting {setting!r}. {did_you_mean(setting, allowed)}")
-    if config.reference_every is not None and known is not None and "kl_coef" not in known:
+    if config.reference_every is not None and "kl_coef" not in known:
         raise TaskError(f"agent {config.agent} has no reference that --reference-every could refresh; leave it away")
     return given
 
@@ -166,7 +168,7 @@ def _of_class(algorithm: type[BaseAlgorithm]) -> dict[str, Any]:
     for each in algorithm.__mro__:
         if "__init__" not in vars(each):
             continue
-        signature = inspect.signature(each.__init__)
+        signature = inspect.signature(vars(each)["__init__"])
         named = (p for p in signature.parameters.values() if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD))
         found = {**{p.name: p.default for p in named if p.name != "self"}, **found}
         if not _hands_on(signature):

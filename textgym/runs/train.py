@@ -115,12 +115,13 @@ def train(
         **environment_of(build, config),
     )
     agent = build_agent(build, env, str(out / "reference"), config)
-    asked = {"n": config.eval_prompts, "seed": config.seed}
+    prompts, seed = config.eval_prompts, config.seed
     _log.info("completing held-out prompts with the starting model")
-    before = evaluate(reference, reference, task, reward, constrained=constraints_of(agent, task), **asked)
+    obeyed = constraints_of(agent, task)
+    before = evaluate(reference, reference, task, reward, n=prompts, seed=seed, constrained=obeyed)
     seconds = _learn(agent, config, out, task, progress, resume=resume, every=checkpoint_every)
     _log.info("completing the same prompts with the agent")
-    after = evaluate_agent(agent, reference, task, reward, **asked)
+    after = evaluate_agent(agent, reference, task, reward, n=prompts, seed=seed)
     summary = _summary(config, task, reward, before, after)
     summary["tokens"] = {"pretrain": start.metadata.get("tokens", 0), "agent": agent.num_timesteps}
     summary["seconds"] = {"agent": seconds, "total": time.perf_counter() - begun}

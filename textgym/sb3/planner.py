@@ -5,7 +5,7 @@ order of calls, and is followed while the text keeps to it; where a text has lef
 """
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -87,6 +87,9 @@ class PlanningAlgorithm(OnPolicyAlgorithm):
         if _init_setup_model:
             self._setup_model()
 
+    markov: ClassVar[bool] = False
+    """Whether the next token is a function of the prefix alone: nothing is drawn, and no plan goes beyond it."""
+
     @abstractmethod
     def plan(self, tokens: Tokens, lengths: Lengths, masks: Masks) -> list[TokenIds]:
         """How each of N texts goes on.
@@ -124,7 +127,7 @@ class PlanningAlgorithm(OnPolicyAlgorithm):
             if not callback.on_step():
                 return False
             self._update_info_buffer(infos, dones)
-            self._last_obs, self._last_episode_starts = new_obs, dones
+            self._last_obs, self._last_episode_starts = new_obs, dones  # type: ignore[assignment]
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
@@ -132,7 +135,7 @@ class PlanningAlgorithm(OnPolicyAlgorithm):
     def train(self) -> None:
         """Nothing is learned."""
 
-    def predict(  # type: ignore[override]
+    def predict(
         self,
         observation: Any,
         state: tuple[np.ndarray, ...] | None = None,
@@ -229,7 +232,8 @@ class PlanningAlgorithm(OnPolicyAlgorithm):
         policy: Any = self.policy
         allowed = torch.as_tensor(masks, device=self.device)
         logits = policy.next_logits(torch.as_tensor(tokens, device=self.device), allowed)
-        return logits.double().masked_fill(~allowed, -torch.inf).log_softmax(-1)
+        logprobs: Tensor = logits.double().masked_fill(~allowed, -torch.inf).log_softmax(-1)
+        return logprobs
 
     def starts(self, tokens: Tokens) -> Lengths:
         """Where each completion begins: behind the separator, which stands in a text once."""
