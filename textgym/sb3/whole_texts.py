@@ -259,7 +259,7 @@ class WholeTextAlgorithm(OnPolicyAlgorithm):
             if self.critic:
                 value_loss = (values[:, 0] - sample.returns).square().sum() / tokens
                 loss = loss + self.vf_coef * value_loss
-                sums["value_loss"] += float(value_loss)
+                sums["value_loss"] += float(value_loss.detach())
             loss.backward()  # type: ignore[no-untyped-call]
             with torch.no_grad():
                 log_ratio = logprobs - sample.old_log_prob
