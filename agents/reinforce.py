@@ -111,14 +111,15 @@ class REINFORCE(WholeTextAlgorithm):
         """gamma^t (G_t - b_t), where G_t is the return from step t on, or that of the whole text."""
         to_go = returns_to_go(buffer.rewards, self.gamma)
         buffer.returns = to_go
-        weights = discounts(len(to_go), self.gamma)
+        weights, whole = discounts(len(to_go), self.gamma), to_go[:1]
+        found: Steps
         if self.reward_to_go:
-            return weights * (to_go - self._baseline(to_go, buffer))
-        # gamma^t would count twice: R(tau) = sum_t gamma^t r_t is discounted from the start already.
-        whole = to_go[:1]
-        if self.critic:
-            return whole - weights * buffer.values
-        return np.broadcast_to(whole - self._baseline(whole, buffer), to_go.shape)
+            found = weights * (to_go - self._baseline(to_go, buffer))
+        elif self.critic:  # R(tau) = sum_t gamma^t r_t is discounted from the start already, V(s_t) is not
+            found = whole - weights * buffer.values
+        else:
+            found = np.broadcast_to(whole - self._baseline(whole, buffer), to_go.shape)
+        return found
 
     def _baseline(self, values: Steps, buffer: WholeTextBuffer) -> Steps:
         match self.baseline:

@@ -14,7 +14,7 @@ EPSILON = 1e-4
 
 def returns_to_go(rewards: Steps, gamma: float) -> Steps:
     """What is still to be paid from each step on: G_t = r_t + gamma G_(t+1)."""
-    found = rewards.copy()
+    found: Steps = rewards.copy()
     for step in range(len(found) - 2, -1, -1):
         found[step] += gamma * found[step + 1]
     return found

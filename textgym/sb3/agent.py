@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 
 from textgym.errors import CheckpointError
@@ -47,7 +46,7 @@ def make_agent(
     temperature: float = 1.0,
     gamma: float | None = None,
     learning_rate: float | None = None,
-    policy_class: type[BasePolicy] = TransformerPolicy,
+    policy_class: type[Any] = TransformerPolicy,
     **settings: Any,
 ) -> Algorithm:
     """An agent that begins as the language model `model`.
@@ -97,4 +96,5 @@ def make_agent(
             chosen["ent_coef"] = 1.0
     policy |= chosen.pop("policy_kwargs", {})
     buffer |= chosen.pop("rollout_buffer_kwargs", {})
-    return algorithm(policy_class, env, policy_kwargs=policy, rollout_buffer_kwargs=buffer or None, **chosen)
+    chosen |= {"policy_kwargs": policy, "rollout_buffer_kwargs": buffer or None}
+    return algorithm(policy_class, env, **chosen)  # type: ignore[arg-type]

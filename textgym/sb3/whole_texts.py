@@ -197,8 +197,7 @@ class WholeTextAlgorithm(OnPolicyAlgorithm):
         self.policy.set_training_mode(False)
         rollout_buffer.reset()
         callback.on_rollout_start()
-        observations = env.reset()
-        assert isinstance(observations, np.ndarray)
+        observations: Any = env.reset()
         masked = bool(getattr(attribute_of(env, "episodes", None), "constraints", ()))
         live = held = np.arange(env.num_envs)  # rows that write; rows of the policy's cache
         while len(live):
@@ -208,6 +207,7 @@ class WholeTextAlgorithm(OnPolicyAlgorithm):
                 drawn, values, logprobs, support = self.policy.act(inputs, self.sampling, masks)  # type: ignore[operator]
             chosen, going = np.zeros(env.num_envs, np.int64), np.isin(held, live)
             chosen[held] = drawn.cpu().numpy()
+            new_observations: Any
             new_observations, rewards, dones, infos = env.step(chosen)
             self.num_timesteps += len(live)
             callback.update_locals(locals())
@@ -254,6 +254,7 @@ class WholeTextAlgorithm(OnPolicyAlgorithm):
                 sample.observations, sample.actions, action_masks=masks
             )
             policy_loss = -(weights * self.surrogate(logprobs, sample)).sum()
+            assert entropy is not None
             entropy_loss = -(weights * entropy).sum()
             loss = policy_loss + self.ent_coef * entropy_loss if self.ent_coef else policy_loss
             if self.critic:
@@ -280,7 +281,8 @@ class WholeTextAlgorithm(OnPolicyAlgorithm):
                 return torch.full_like(sample.old_log_prob, 1 / texts)
             case "token_mean":
                 return torch.full_like(sample.old_log_prob, 1 / tokens)
-        return 1 / (texts * segments.steps[segments.row])
+        lengths: Tensor = segments.steps[segments.row]
+        return 1 / (texts * lengths)
 
     # --- the rest ----------------------------------------------------------------------------------------------------
 
