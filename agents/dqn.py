@@ -52,7 +52,7 @@ class MaskableDQN(DQN):
         """Which tokens may follow these prefixes (B, L), by the environment's rules; `over` are no longer asked of."""
         episodes = attribute_of(self.env, "episodes", None)
         if episodes is None:
-            return np.ones((len(observations), int(self.action_space.n)), bool)  # type: ignore[attr-defined]
+            return np.ones((len(observations), self.q_net.action_space.n), bool)
         tokens = observations.astype(np.int32)
         starts = (tokens == episodes.rules.sep_id).argmax(1) + 1  # it stands once, behind the prompt
         over = np.zeros(len(tokens), bool) if over is None else over
@@ -127,7 +127,8 @@ class MaskableDQN(DQN):
 def _any_of(masks: Bool[np.ndarray, "B V"]) -> np.ndarray:
     """An allowed token of each row, each as likely."""
     which = (np.random.rand(len(masks)) * masks.sum(1)).astype(int)
-    return (masks.cumsum(1) > which[:, None]).argmax(1)
+    found: np.ndarray = (masks.cumsum(1) > which[:, None]).argmax(1)
+    return found
 
 
 def build(

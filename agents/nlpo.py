@@ -17,7 +17,8 @@ from jaxtyping import Bool
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from textgym.errors import MissingExtraError, TaskError
-from textgym.models.masks import BANNED_LOGIT, ILLEGAL_LOGIT
+from textgym.models.causal_network import BANNED_LOGIT
+from textgym.models.masks import ILLEGAL_LOGIT
 from textgym.models.sampling import Sampling, warp
 from textgym.sb3.agent import make_agent
 
@@ -35,7 +36,7 @@ LIKELY = BANNED_LOGIT / 2
 """Below are the logits of what is cut, banned by the model, or forbidden."""
 
 
-class NLPO(MaskablePPO):  # type: ignore[misc]
+class NLPO(MaskablePPO):
     """MaskablePPO under the environment's masks and those of a mask policy; with `top_p=1`, MaskablePPO itself.
 
     Args:
@@ -52,6 +53,7 @@ class NLPO(MaskablePPO):  # type: ignore[misc]
         TaskError: a `top_p` outside (0, 1], or a `target_update` below 1.
     """
 
+    policy: MaskableTransformerPolicy
     mask_policy: MaskableTransformerPolicy
 
     def __init__(self, policy: Any, env: Any, top_p: float = 0.9, target_update: int = 5, **settings: Any) -> None:
@@ -68,9 +70,7 @@ class NLPO(MaskablePPO):  # type: ignore[misc]
         self.mask_policy = deepcopy(self.policy)
         self.mask_policy.requires_grad_(False).set_training_mode(False)
 
-    def masks(
-        self, observations: np.ndarray | torch.Tensor, action_masks: np.ndarray | None = None
-    ) -> Bool[np.ndarray, "B V"] | None:
+    def masks(self, observations: Any, action_masks: np.ndarray | None = None) -> Bool[np.ndarray, "B V"] | None:
         """Which tokens may follow these prefixes (B, L); None where every token may.
 
         Of those that `action_masks` (B, V) allows, the smallest set that has probability top-p under the mask policy.
@@ -100,9 +100,9 @@ class NLPO(MaskablePPO):  # type: ignore[misc]
     def _copy(self) -> None:
         self.mask_policy.load_state_dict(self.policy.state_dict())
 
-    def predict(
+    def predict(  # type: ignore[override]
         self,
-        observation: np.ndarray,
+        observation: np.ndarray | dict[str, np.ndarray],
         state: tuple[np.ndarray, ...] | None = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,

@@ -38,7 +38,7 @@ TRPO_DEFAULTS: dict[str, Any] = {
 """Keyword arguments for TRPO: `TRPO(TransformerPolicy, env, policy_kwargs={"model": ...}, **TRPO_DEFAULTS)`."""
 
 
-class TransformerTRPO(TRPO):  # type: ignore[misc]
+class TransformerTRPO(TRPO):
     """sb3-contrib's TRPO, which takes the gradients of KL and surrogate by all parameters at once.
 
     There each of a Transformer's dozens of parameters costs two backward passes of its own; the gradients are the same.
@@ -46,7 +46,7 @@ class TransformerTRPO(TRPO):  # type: ignore[misc]
 
     def _compute_actor_grad(
         self, kl_div: Tensor, policy_objective: Tensor
-    ) -> tuple[list[nn.Parameter], Tensor, Tensor, list[torch.Size]]:
+    ) -> tuple[list[nn.Parameter], Tensor, Tensor, list[tuple[int, ...]]]:
         named = [(name, p) for name, p in self.policy.named_parameters() if p.requires_grad and "value" not in name]
         of_kl = torch.autograd.grad(kl_div, [p for _, p in named], create_graph=True, allow_unused=True)
         moved = [(p, gradient) for (_, p), gradient in zip(named, of_kl, strict=True) if gradient is not None]
@@ -54,14 +54,15 @@ class TransformerTRPO(TRPO):  # type: ignore[misc]
         of_objective = torch.autograd.grad(policy_objective, parameters, retain_graph=True)
         flat = torch.cat([gradient.reshape(-1) for gradient in of_objective])
         flat_kl = torch.cat([gradient.reshape(-1) for _, gradient in moved])
-        return parameters, flat, flat_kl, [p.shape for p in parameters]
+        return parameters, flat, flat_kl, [tuple(p.shape) for p in parameters]
 
 
 def build(env: VecEnv, model: str | Path, **settings: Any) -> TransformerTRPO:
     """A TRPO agent that begins as the language model `model`; settings as in `textgym.sb3.agent.make_agent`.
 
     Raises:
-        TaskError: `sub_sampling_factor`: steps of an episode are scored in one pass, so that none can be left out.
+        TaskError: `sub_sampling_factor`: steps of an episode are scored in one pass, so that none can be left out; or
+            a KL in the loss, which here is no sum that a term could be added to.
         MissingExtraError: sb3-contrib is not installed.
     """
     if settings.get("sub_sampling_factor", 1) != 1:
@@ -69,4 +70,6 @@ def build(env: VecEnv, model: str | Path, **settings: Any) -> TransformerTRPO:
             f"sub_sampling_factor={settings['sub_sampling_factor']}: whole episodes are scored in one pass, so leaving "
             "steps out saves nothing. Lower n_steps instead"
         )
+    if settings.get("kl_in") == "loss":
+        raise TaskError('kl_in="loss": TRPO climbs the surrogate within a bound, without further terms. Use "reward"')
     return make_agent(TransformerTRPO, TRPO_DEFAULTS, env, model, **settings)

@@ -66,6 +66,8 @@ def test_the_penalty_is_paid_in_its_reward(make, task, tmp_path):
     assert agent.rollout_buffer.kl_coef == 0.5 and agent.rollout_buffer.kl_penalty != 0
 
 
-def test_leaving_out_steps_is_refused(make):
+def test_what_it_cannot_do_is_refused(make):
     with pytest.raises(TaskError, match="sub_sampling_factor=2"):
         make(sub_sampling_factor=2)
+    with pytest.raises(TaskError, match='kl_in="loss": TRPO climbs the surrogate'):
+        make(kl_in="loss", kl_coef=0.1)

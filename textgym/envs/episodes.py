@@ -344,8 +344,8 @@ def open_episodes(
 
 
 def _turn(constraint: Constraint) -> tuple[bool, bool]:
-    mine = isinstance(constraint, Restrictions)
-    return mine, mine and constraint.nucleus is not None
+    """Whether a constraint is one of ours, and whether it looks at what is likely."""
+    return isinstance(constraint, Restrictions), isinstance(constraint, Restrictions) and constraint.top_p < 1
 
 
 def checked_action(rules: Rules, action: Any) -> int:

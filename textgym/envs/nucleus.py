@@ -71,4 +71,5 @@ def likeliest(
     stays = reached - weights < top_p * reached[:, -1:]
     kept = np.zeros(masks.shape, bool)
     np.put_along_axis(kept, order, stays, axis=1)
-    return kept & masks
+    kept &= masks
+    return kept

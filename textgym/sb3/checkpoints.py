@@ -115,7 +115,8 @@ class TrainingCheckpoint(BaseCallback):
         replay = getattr(self.model, "replay_buffer", None)
         if replay is None or self._saved is None:
             return self._rollouts % self.every == 0
-        return (self.num_timesteps - self._saved) * 8 >= self.every * replay.buffer_size * replay.n_envs
+        steps: int = replay.buffer_size * replay.n_envs
+        return (self.num_timesteps - self._saved) * 8 >= self.every * steps
 
     def _on_step(self) -> bool:
         return True

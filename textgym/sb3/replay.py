@@ -83,6 +83,6 @@ class PrefixReplayBuffer(ReplayBuffer):
 
 def extended(prefixes: np.ndarray, tokens: np.ndarray) -> np.ndarray:
     """Prefixes (N, L), padded with -1, with one token (N,) more."""
-    longer = prefixes.copy()
+    longer: np.ndarray = prefixes.copy()
     longer[np.arange(len(prefixes)), (prefixes >= 0).sum(1)] = tokens
     return longer
