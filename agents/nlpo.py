@@ -100,7 +100,7 @@ class NLPO(MaskablePPO):
     def _copy(self) -> None:
         self.mask_policy.load_state_dict(self.policy.state_dict())
 
-    def predict(  # type: ignore[override]
+    def predict(
         self,
         observation: np.ndarray | dict[str, np.ndarray],
         state: tuple[np.ndarray, ...] | None = None,

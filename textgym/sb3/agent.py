@@ -97,4 +97,4 @@ def make_agent(
     policy |= chosen.pop("policy_kwargs", {})
     buffer |= chosen.pop("rollout_buffer_kwargs", {})
     chosen |= {"policy_kwargs": policy, "rollout_buffer_kwargs": buffer or None}
-    return algorithm(policy_class, env, **chosen)  # type: ignore[arg-type]
+    return algorithm(policy_class, env, **chosen)
