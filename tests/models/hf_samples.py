@@ -14,6 +14,8 @@ from transformers import (
     GPT2Config,
     GPT2ForSequenceClassification,
     GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
     PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaForMaskedLM,
@@ -33,6 +35,10 @@ TEXTS = [
 WIDTH: dict[str, dict[str, Any]] = {
     "bert": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64},
     "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 2},
+    "llama": {
+        **{"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64},
+        "num_key_value_heads": 2,
+    },
     "xlnet": {"d_model": 32, "n_layer": 2, "n_head": 2, "d_inner": 64},
 }
 
@@ -106,6 +112,17 @@ def gpt2(folder: Path, texts: Sequence[str] = TEXTS, *, positions: int = 64, siz
     )
     network = GPT2LMHeadModel(config)
     return keep(folder, spread(network), tokenizer)
+
+
+def llama(folder: Path, texts: Sequence[str] = TEXTS, *, positions: int = 64, size: int = 320, seed: int = 0) -> Path:
+    """A causal language model whose heads share keys and values."""
+    tokenizer = wrapped(
+        byte_level(texts, ["<|endoftext|>"], size), bos_token="<|endoftext|>", eos_token="<|endoftext|>"
+    )
+    torch.manual_seed(seed)
+    ids = {"bos_token_id": 0, "eos_token_id": 0, "max_position_embeddings": positions}
+    config = LlamaConfig(vocab_size=len(tokenizer), **ids, **WIDTH["llama"])
+    return keep(folder, spread(LlamaForCausalLM(config)), tokenizer)
 
 
 def bert(folder: Path, texts: Sequence[str] = TEXTS, *, positions: int = 64, seed: int = 0) -> Path:

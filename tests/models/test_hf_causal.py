@@ -14,7 +14,6 @@ from textgym.errors import CheckpointError, MissingExtraError, ScorerError
 from textgym.models.hf_causal import CausalLM
 from textgym.models.hf_files import open_saved
 from textgym.models.hf_logits import windows
-from textgym.models.registry import load_checkpoint_language_model
 from textgym.models.text_models import load_text_model
 from textgym.scorers import parse
 from textgym.scorers.plain import batch_of_texts
@@ -238,8 +237,6 @@ def test_what_is_no_causal_model_says_what_to_write(folder, tmp_path, monkeypatc
         load_text_model(TextLanguageModel, f"hf:{masked}")
     with pytest.raises(CheckpointError, match="no model folder"):
         load_text_model(TextLanguageModel, "hf:/no/such/folder")
-    with pytest.raises(CheckpointError, match=r"write hf:"):
-        load_checkpoint_language_model(folder)
     damaged = shutil.copytree(folder, tmp_path / "damaged")
     (damaged / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match="cannot load the model"):

@@ -187,7 +187,7 @@ class Rows:
 @pytest.fixture(scope="module")
 def fitted():
     model = new_model("lstm-tiny", vocab_size=TOKENIZER.vocab_size, context=24, banned=(0, 1))
-    fit(model, Rows(), Rows(), sep_id=1, config=FitConfig(tokens=12_000, evaluate_every=6_000))
+    fit(model, Rows(), Rows(), sep_id=1, config=FitConfig(tokens=30_000, batch_tokens=128, evaluate_every=15_000))
     return model
 
 

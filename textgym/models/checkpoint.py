@@ -17,7 +17,19 @@ from torch import Tensor
 
 from textgym.errors import CheckpointError, TokenizerError, UnknownNameError
 from textgym.models.causal_network import CausalNetwork
-from textgym.models.folder import CONFIG_FILE, SIZES, TOKENIZER_FILE, VERSION, WEIGHTS_FILE, model_folder, peek
+from textgym.models.folder import (
+    CONFIG_FILE,
+    HF,
+    SIZES,
+    TOKENIZER_FILE,
+    VERSION,
+    WEIGHTS_FILE,
+    is_hugging_face,
+    model_folder,
+    peek,
+    tokenizer_of,
+)
+from textgym.models.hf_network import HuggingFaceNetwork
 from textgym.models.kinds import KINDS, config_of, network_of, new_shape
 from textgym.models.network_lm import NetworkLM, bytes_hash, weights_bytes
 from textgym.models.transformer import Transformer
@@ -105,6 +117,9 @@ def save_checkpoint(
             f"this tokenizer has {tokenizer.vocab_size:,} tokens, the model {model.config.vocab_size:,}: "
             "save the tokenizer that the model was trained with"
         )
+    if isinstance(model, HuggingFaceNetwork):
+        _save_hugging_face(Path(folder), model, tokenizer, metadata or {}, half)
+        return
     weights = weights_bytes(model, torch.float16 if half else None)
     config = {
         "textgym": model.kind,
@@ -129,12 +144,18 @@ def save_checkpoint(
 
 
 def load_checkpoint(folder: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
-    """Loads what `save_checkpoint` saved.
+    """Loads what `save_checkpoint` saved, or what transformers saved.
+
+    Args:
+        folder: a model folder, or the name of a shipped model; ``hf:NAME_OR_FOLDER`` of Hugging Face.
+        device: where the network goes.
 
     Raises:
         CheckpointError: where something is missing, cut off, damaged, of another version, or does not fit together.
     """
-    folder = model_folder(folder)
+    name, folder = str(folder), model_folder(folder)
+    if name.startswith(HF) or is_hugging_face(folder):
+        return _load_hugging_face(name.removeprefix(HF), device)
     config = peek(folder)
     tokenizer = _load_tokenizer(folder, config["tokenizer"])
     model = _load_model(folder, config)
@@ -162,7 +183,7 @@ def require_fit(checkpoint: Checkpoint, task_tokenizer: Tokenizer, observation_l
         raise CheckpointError(
             f"{name} was made with a vocabulary of {own.vocab_size:,} tokens (sha {_sha(own.signature)}...), "
             f"this task has {task_tokenizer.vocab_size:,} (sha {_sha(task_tokenizer.signature)}...).\n"
-            f"    Use its own tokenizer: --tokenizer {model_folder(name) / TOKENIZER_FILE}"
+            f"    Use its own tokenizer: --tokenizer {tokenizer_of(name)}"
         )
     context = checkpoint.model.config.context
     if context < observation_length:
@@ -177,6 +198,28 @@ def load_language_model(folder: Path | str, device: torch.device | str = "cpu") 
     """A model folder as `textgym.types.LanguageModel`; raises as `load_checkpoint` does."""
     checkpoint = load_checkpoint(folder, device)
     return NetworkLM(checkpoint.model, sep_id=checkpoint.sep_id)
+
+
+def _load_hugging_face(name: str, device: torch.device | str) -> Checkpoint:
+    from textgym.models.hf_checkpoint import load_network
+    from textgym.models.hf_files import open_saved
+
+    saved = open_saved(name)
+    with torch.random.fork_rng(devices=[]):
+        network, tokenizer = load_network(saved)
+    metadata = peek(saved.folder)["metadata"]
+    return Checkpoint(network.to(device), tokenizer, metadata, tokenizer.sep_id, tokenizer.eos_id)
+
+
+def _save_hugging_face(
+    folder: Path, network: HuggingFaceNetwork, tokenizer: Tokenizer, metadata: dict[str, Any], half: bool
+) -> None:
+    from textgym.models.hf_checkpoint import save_network
+
+    try:
+        save_network(folder, network, tokenizer, metadata, half=half)
+    except OSError as error:
+        raise CheckpointError(f"the model cannot be saved in {folder}: {error}") from error
 
 
 def _write_all(folder: Path, contents: dict[str, bytes]) -> None:

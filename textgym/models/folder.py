@@ -1,9 +1,11 @@
 """A model folder without its weights: what config.json says, sizes by name. Loads no torch.
 
 A folder holds config.json, model.safetensors and tokenizer.json. config.json is written last, so that a folder that
-has one is complete; it states the hash of the weights, so that a folder of two saves is noticed.
+has one is complete; it states the hash of the weights, so that a folder of two saves is noticed. A folder of Hugging
+Face's is one too, by its name or as ``hf:FOLDER``; ``hf:NAME`` is one on their hub.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,12 @@ from typing import Any
 from textgym.errors import CheckpointError, did_you_mean
 
 CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "config.json", "model.safetensors", "tokenizer.json"
+
+FACTS_FILE = "textgym.json"
+"""What we know of a model that is saved as Hugging Face saves them."""
+
+HF = "hf:"
+"""Begins the name of a model of Hugging Face."""
 
 VERSION = 1
 """Of the layout of a model folder; raised when older code could not read what newer code writes."""
@@ -41,17 +49,71 @@ def shipped_names() -> list[str]:
 
 
 def model_folder(name: Path | str) -> Path:
-    """The folder that a name means: that folder, or one that comes with the package where there is no such folder."""
+    """The folder that a name means: that folder, or one that comes with the package where there is no such folder.
+
+    Of ``hf:NAME`` it is the folder that was downloaded; without it, or a way to it, a folder that is not there.
+    """
+    if str(name).startswith(HF):
+        return _of_hugging_face(str(name).removeprefix(HF))
     path = Path(name)
     shipped = SHIPPED / path
     own = path.exists() or len(path.parts) != 1
     return path if own or not (shipped / CONFIG_FILE).is_file() else shipped
 
 
+def _of_hugging_face(name: str) -> Path:
+    path = Path(name).expanduser()
+    if path.exists() or path.is_absolute():
+        return path
+    from textgym.models.hf_files import open_saved
+
+    try:
+        return open_saved(name).folder
+    except CheckpointError:
+        return path
+
+
+def tokenizer_of(name: Path | str) -> str:
+    """What opens the tokenizer of a model: its file, or its folder where Hugging Face may have several files."""
+    folder = model_folder(name)
+    own = folder / TOKENIZER_FILE
+    return str(folder if is_hugging_face(folder) and not own.is_file() else own)
+
+
+def is_hugging_face(folder: Path) -> bool:
+    """Whether `save_pretrained` of transformers has made a folder."""
+    try:
+        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and "textgym" not in config and "model_type" in config
+
+
+def facts_of(folder: Path) -> dict[str, Any]:
+    """What `FACTS_FILE` of a folder says; nothing where there is none.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    path = folder / FACTS_FILE
+    if not path.is_file():
+        return {}
+    try:
+        facts: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as JSON ({error}). Take another copy.") from error
+    if not isinstance(facts, dict) or facts.get("version") != VERSION:
+        raise CheckpointError(
+            f"{path} is not of version {VERSION} of the folder's layout. Take another copy, or update"
+        )
+    return facts
+
+
 def peek(folder: Path | str) -> dict[str, Any]:
     """What config.json of a model folder says: `config`, `tokenizer`, `sep_id`, `eos_id`, `weights`, `metadata`.
 
-    Reads that one file and imports no torch.
+    Reads that one file and imports no torch. Of a folder of Hugging Face's, `config` is theirs, `weights` is computed,
+    and `tokenizer`, `sep_id` and `eos_id` are there if we have saved it.
 
     Raises:
         CheckpointError: where there is no such folder, or it holds no model that this version can read.
@@ -66,7 +128,7 @@ def peek(folder: Path | str) -> dict[str, Any]:
         raise CheckpointError(f"{path} cannot be read as JSON ({error}). Take another copy or train anew.") from error
     kind = config.get("textgym") if isinstance(config, dict) else None
     if kind is None and isinstance(config, dict) and "model_type" in config:
-        raise CheckpointError(f"{folder} was saved by Hugging Face's transformers: write hf:{folder}")
+        return {"metadata": {}, **facts_of(folder), "textgym": "hf", "config": config, "weights": _hash(folder)}
     if kind not in NETWORKS:
         known = " or ".join(f'"{name}"' for name in NETWORKS)
         raise CheckpointError(f'{path} is not of a network of TextGym: it says "textgym": {kind!r}, not {known}')
@@ -82,6 +144,15 @@ def peek(folder: Path | str) -> dict[str, Any]:
             )
     checked: dict[str, Any] = config
     return checked
+
+
+def _hash(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def _missing(folder: Path) -> str:

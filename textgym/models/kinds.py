@@ -5,12 +5,14 @@ from typing import Any
 
 from textgym.errors import CheckpointError, UnknownNameError
 from textgym.models.causal_network import CausalNetwork, NetworkConfig
+from textgym.models.hf_network import HuggingFaceConfig, HuggingFaceNetwork
 from textgym.models.lstm import LSTM, LSTMConfig
 from textgym.models.transformer import NEW_ACTIVATION, Transformer, TransformerConfig
 
 KINDS: dict[str, tuple[type[Any], type[CausalNetwork]]] = {
     Transformer.kind: (TransformerConfig, Transformer),
     LSTM.kind: (LSTMConfig, LSTM),
+    HuggingFaceNetwork.kind: (HuggingFaceConfig, HuggingFaceNetwork),
 }
 """Configuration and network of each kind."""
 

@@ -141,22 +141,33 @@ class _Chunked(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None, None, None]:
         hidden, weight, bias, actions, entropy = ctx.saved_tensors
         size, wide = len(weight), weight.dtype
+        _, of_weight, of_bias, *_ = ctx.needs_input_grad  # a frozen head beside adapters; most heads have no bias
         hidden, (weight, bias) = hidden.to(ctx.dtype), _head(weight, bias, ctx.dtype)
         grad_hidden, grad_weight = torch.empty_like(hidden), torch.zeros_like(weight, dtype=wide)
+        grad_bias = torch.zeros_like(bias, dtype=wide)
         for rows, logits, logp in _chunks(hidden, weight, bias, ctx.masks):
             torch.log_softmax(logits, -1, out=logp)
             p = torch.exp(logp, out=logits)
             grad = _gradient(p, logp, logp, actions[rows], entropy[rows], grads[0][rows], grads[1][rows])
             grad = grad.to(weight.dtype)
             torch.mm(grad, weight, out=grad_hidden[rows])
+            if of_bias:
+                grad_bias += grad.sum(0)
+            if not of_weight:
+                continue
             if grad.dtype == wide:
                 grad_weight.addmm_(grad.T, hidden[rows])
             else:  # a sum of many chunks would lose digits in a narrow dtype
                 grad_weight += grad.T @ hidden[rows]
-        return grad_hidden, grad_weight[:size], None, None, None, None
+        return (
+            grad_hidden,
+            grad_weight[:size] if of_weight else None,
+            grad_bias[:size] if of_bias else None,
+            *[None] * 3,
+        )
 
 
 def _head(weight: Tensor, bias: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

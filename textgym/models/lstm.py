@@ -128,7 +128,8 @@ class LSTM(CausalNetwork):
     def forward(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T C"]:
         """Hidden state after each token of left-aligned rows; what stands at padding means nothing."""
         self._check(tokens.shape[1])
-        hidden: Tensor = self._run(self.wte(tokens))[0]
+        embedded = self.wte(tokens)
+        hidden: Tensor = self._run(embedded)[0] if tokens.numel() else embedded
         return hidden
 
     def prefill(

@@ -197,7 +197,10 @@ def fit_transformer(
 
     Raises:
         CorpusError: too few pairs.
+        CheckpointError: the trunk is another kind of network.
     """
+    if not isinstance(start.model, Transformer):
+        raise CheckpointError(f"a preference model stands on a Transformer of TextGym, not on a {start.model.kind}")
     kept = keep_pairs(pairs, config.seed)
     learnt = [pair for pair, out in zip(pairs, kept, strict=True) if not out]
     held = [pair for pair, out in zip(pairs, kept, strict=True) if out]

@@ -19,7 +19,7 @@ from textgym.envs.tasks import Task, make_task
 from textgym.errors import CheckpointError, TextGymError, UnknownNameError
 from textgym.models.checkpoint import SIZES, Checkpoint, load_checkpoint, new_model, peek, require_fit, save_checkpoint
 from textgym.models.fit import FitConfig, fit
-from textgym.models.folder import model_folder
+from textgym.models.folder import tokenizer_of
 from textgym.runs.agents import build_agent, check_agent, environment_of
 from textgym.runs.config import TrainConfig, versions
 from textgym.runs.curve import draw_curve
@@ -137,7 +137,7 @@ def open_task(config: TrainConfig, cache_dir: str | Path | None) -> Task:
     tokenizer = config.tokenizer
     if config.model is not None:
         peek(config.model)  # no such model is the better message than no such tokenizer
-        tokenizer = str(model_folder(config.model) / "tokenizer.json") if tokenizer == "auto" else tokenizer
+        tokenizer = tokenizer_of(config.model) if tokenizer == "auto" else tokenizer
     return make_task(
         config.task,
         corpus=config.corpus,

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from textgym.errors import CheckpointError, SpaceError
 from textgym.models.causal_network import CausalNetwork
-from textgym.models.folder import SIZES, model_folder, peek
-from textgym.sb3.network import Model, build_network, holds_tokens, is_folder
+from textgym.models.folder import model_folder
+from textgym.sb3.network import Model, build_network, holds_tokens, shape_of
 
 
 class TransformerExtractor(BaseFeaturesExtractor):
@@ -94,8 +94,7 @@ class TransformerExtractor(BaseFeaturesExtractor):
         Raises:
             CheckpointError: no such model.
         """
-        shape = peek(str(model))["config"] if is_folder(model) else SIZES[str(model)]
-        settings = {"model": str(model), "shape": dict(shape), "frozen": frozen}
+        settings = {"model": str(model), "shape": shape_of(str(model)), "frozen": frozen}
         return {"features_extractor_class": cls, "features_extractor_kwargs": settings, "net_arch": net_arch or []}
 
 

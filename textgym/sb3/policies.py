@@ -56,6 +56,7 @@ class TransformerActorCritic(BasePolicy):
         dtype: str = "float32",
         cuda_graph: bool = True,
         temperature: float = 1.0,
+        lora: Mapping[str, Any] | None = None,
     ) -> None:
         if not isinstance(action_space, spaces.Discrete) or not holds_tokens(observation_space):
             raise SpaceError(
@@ -68,7 +69,7 @@ class TransformerActorCritic(BasePolicy):
             raise SpaceError(f"dtype={dtype!r}: the network runs in {' or '.join(DTYPES)}")
         if not (math.isfinite(temperature) and temperature > 0):
             raise SpaceError(f"temperature={temperature!r}: the logits are divided by it, so it is a number above 0")
-        self._model, self._dtype, self._cuda_graph = model, dtype, cuda_graph
+        self._model, self._lora, self._dtype, self._cuda_graph = model, lora, dtype, cuda_graph
         self.temperature = temperature
         self._rollout_cache, self._predict_cache = PrefixCache(cuda_graph), PrefixCache(cuda_graph)
         self._missing: CheckpointError | None = None
@@ -86,7 +87,7 @@ class TransformerActorCritic(BasePolicy):
         length, vocabulary = self._sizes()
         self.trained = False
         try:
-            transformer = build_network(self._model, length=length, vocabulary=vocabulary)
+            transformer = build_network(self._model, length=length, vocabulary=vocabulary, lora=self._lora)
             self.trained = is_folder(self._model)
         except CheckpointError as error:
             if not is_folder(self._model) or model_folder(str(self._model)).exists():
@@ -104,7 +105,8 @@ class TransformerActorCritic(BasePolicy):
         self.value_head = ValueHead(transformer.width)
         self.clear_caches()
         options = {"fused": True, **self.optimizer_kwargs} if self._fusable() else self.optimizer_kwargs
-        self.optimizer = self.optimizer_class(self.parameters(), lr=learning_rate, **options)  # type: ignore[call-arg]
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        self.optimizer = self.optimizer_class(trained, lr=learning_rate, **options)  # type: ignore[call-arg]
 
     def _fusable(self) -> bool:
         return self.optimizer_class in (torch.optim.Adam, torch.optim.AdamW)
@@ -188,7 +190,7 @@ class TransformerActorCritic(BasePolicy):
 
     def get_distribution(self, obs: PyTorchObs | Segments, action_masks: Any = None) -> Any:
         """The next-token distribution of each prefix or step; twice differentiable, as TRPO needs it."""
-        with sdpa_kernel(SDPBackend.MATH):
+        with sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=False):  # its LSTM is once differentiable
             logits = self._logits(self._hidden(obs), action_masks)
         return self.action_dist.proba_distribution(logits)
 
@@ -316,20 +318,21 @@ class TransformerActorCritic(BasePolicy):
 
 
 class TransformerPolicy(TransformerActorCritic, ActorCriticPolicy):
-    """Actor and critic on one Transformer: its next-token distribution, and a `ValueHead` on its hidden states.
+    """Actor and critic on one language model: its next-token distribution, and a `ValueHead` on its hidden states.
 
     Args:
         observation_space: Box (L,) of token ids, padded with -1.
         action_space: Discrete (V).
         lr_schedule: learning rate by remaining progress, from the algorithm.
-        model: a checkpoint folder; or an architecture by name ("tiny", "small", ...) or as a mapping
-            (n_layer, n_head, n_embd), with random weights.
+        model: a checkpoint folder; ``hf:NAME_OR_FOLDER``, a causal model of Hugging Face; or an architecture by name
+            ("tiny", "lstm-small", ...) or as a mapping (n_layer, n_head, n_embd), with random weights.
         optimizer_class: as in Stable-Baselines3.
         optimizer_kwargs: as in Stable-Baselines3.
         use_sde: is refused.
         dtype: "float32", or "bfloat16": the network then runs in autocast, and keys and values are bfloat16.
         cuda_graph: on a CUDA device, decode by CUDA graph.
         temperature: divides the logits: of what is sampled, of log-probabilities and of entropies alike.
+        lora: settings of `peft.LoraConfig`, e.g. {"r": 8}: adapters are all of a model of Hugging Face that is trained.
 
     A policy that was saved loads where its checkpoint folder is gone: the shape of the network travels with the
     weights. Only a policy whose model is missing *and* that never receives weights raises `CheckpointError`, when
