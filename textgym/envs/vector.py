@@ -5,6 +5,7 @@ observations, rewards, flags and infos, in all three autoreset modes, bit for bi
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -158,6 +159,20 @@ class TextGenVectorEnv(VectorEnv[Observed, Int64[np.ndarray, " B"], np.ndarray])
     def task(self) -> Task:
         """The task: tokenizer, prompts, budget."""
         return self.episodes.task
+
+    @property
+    def budget(self) -> int:
+        """Tokens that a completion may have, EOS included: the task's, or fewer, where a curriculum has set it so.
+
+        Observations keep their shape; a text that is as long already ends with its next token.
+        """
+        return self._rules.budget
+
+    @budget.setter
+    def budget(self, tokens: int) -> None:
+        if isinstance(tokens, bool) or not 1 <= tokens <= self.episodes.rules.budget:
+            raise TaskError(f"budget={tokens}: from 1 to {self.episodes.rules.budget}, the task's max_new_tokens")
+        self._rules = replace(self._rules, budget=int(tokens))
 
     @property
     def reward(self) -> Reward:
@@ -402,9 +417,7 @@ class TextGenVectorEnv(VectorEnv[Observed, Int64[np.ndarray, " B"], np.ndarray])
     ) -> Outcome:
         return self.episodes.finish(tokens[rows], lengths[rows], self._starts[rows], self._indices[rows], reason[rows])
 
-    def _after(
-        self, ended: Rows, outcome: Outcome | None, resting: Int64[np.ndarray, " R"]
-    ) -> tuple[Observed, Infos]:
+    def _after(self, ended: Rows, outcome: Outcome | None, resting: Int64[np.ndarray, " R"]) -> tuple[Observed, Infos]:
         """Observations and infos of a step; in mode SAME_STEP finished rows begin anew in between."""
         everywhere = np.arange(self.num_envs)
         if len(resting):

@@ -1,4 +1,4 @@
-"""Stable-Baselines3 on text: a Transformer policy, episode buffers, a native VecEnv, settings and a callback.
+"""Stable-Baselines3 on text: a Transformer policy, episode buffers, a native VecEnv, settings and callbacks.
 
     PPO(TransformerPolicy, make_sb3_env("TextGen-v0", n_envs=64), policy_kwargs={"model": NAME_OR_DIR}, **PPO_DEFAULTS)
 
@@ -12,18 +12,23 @@ if TYPE_CHECKING:
     from textgym.sb3.buffers import EpisodeRolloutBuffer
     from textgym.sb3.callbacks import RewardLog
     from textgym.sb3.checkpoints import TrainingCheckpoint, resume
+    from textgym.sb3.curriculum import BudgetCurriculum
     from textgym.sb3.defaults import A2C_DEFAULTS, PPO_DEFAULTS
     from textgym.sb3.dual_ascent import DualAscent
     from textgym.sb3.episode_log import EpisodeLog
     from textgym.sb3.extractor import TransformerExtractor
+    from textgym.sb3.kl_control import RefreshReference
     from textgym.sb3.maskable import MASKABLE_PPO_DEFAULTS as MASKABLE_PPO_DEFAULTS
     from textgym.sb3.maskable import MaskableEpisodeRolloutBuffer as MaskableEpisodeRolloutBuffer
     from textgym.sb3.maskable import MaskableTransformerPolicy as MaskableTransformerPolicy
     from textgym.sb3.policies import TransformerPolicy
+    from textgym.sb3.text_buffer import WholeTextBuffer
     from textgym.sb3.vec_env import TextGenVecEnv, make_sb3_env
+    from textgym.sb3.whole_texts import WholeTextAlgorithm
 
 _HOMES = {
     "A2C_DEFAULTS": "defaults",
+    "BudgetCurriculum": "curriculum",
     "DualAscent": "dual_ascent",
     "EpisodeLog": "episode_log",
     "EpisodeRolloutBuffer": "buffers",
@@ -31,11 +36,14 @@ _HOMES = {
     "MaskableEpisodeRolloutBuffer": "maskable",
     "MaskableTransformerPolicy": "maskable",
     "PPO_DEFAULTS": "defaults",
+    "RefreshReference": "kl_control",
     "RewardLog": "callbacks",
     "TextGenVecEnv": "vec_env",
-    "TransformerExtractor": "extractor",
     "TrainingCheckpoint": "checkpoints",
+    "TransformerExtractor": "extractor",
     "TransformerPolicy": "policies",
+    "WholeTextAlgorithm": "whole_texts",
+    "WholeTextBuffer": "text_buffer",
     "make_sb3_env": "vec_env",
     "resume": "checkpoints",
 }
@@ -44,14 +52,18 @@ _HOMES = {
 __all__ = [
     "A2C_DEFAULTS",
     "PPO_DEFAULTS",
+    "BudgetCurriculum",
     "DualAscent",
     "EpisodeLog",
     "EpisodeRolloutBuffer",
+    "RefreshReference",
     "RewardLog",
     "TextGenVecEnv",
     "TrainingCheckpoint",
     "TransformerExtractor",
     "TransformerPolicy",
+    "WholeTextAlgorithm",
+    "WholeTextBuffer",
     "make_sb3_env",
     "resume",
 ]

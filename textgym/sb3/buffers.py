@@ -84,7 +84,7 @@ class EpisodeRolloutBuffer(RolloutBuffer):
         self.kl_coef, self.kl_target, self.kl_horizon = kl_coef, kl_target, kl_horizon
         self.kl_in, self.kl_estimator = kl_in, kl_estimator or ("k1" if kl_in == "reward" else "k3")
         self.ent_coef, self.temperature = ent_coef, temperature
-        self.rollouts, self._refreshed = 0, False
+        self.rollouts, self.refreshed = 0, False
         self._unfinished_kl = np.zeros(n_envs)  # log-ratio so far of the text in each row
         self._missing: CheckpointError | None = None
         self.reference = self._load_reference(reference, observation_space, action_space)
@@ -188,7 +188,7 @@ class EpisodeRolloutBuffer(RolloutBuffer):
     def refresh(self, network: CausalNetwork) -> None:
         """Makes a frozen copy of this network the reference; whoever holds the one before keeps it."""
         self.reference = copy.deepcopy(network).requires_grad_(False).eval()
-        self._refreshed = True
+        self.refreshed = True
 
     def _adapt(self, log_ratio: Float[np.ndarray, "T B"], dones: np.ndarray) -> None:
         """Adds log-ratios up to texts; where some have ended, `kl_text` is their mean, and beta follows it."""
@@ -211,7 +211,7 @@ class EpisodeRolloutBuffer(RolloutBuffer):
     def state_dict(self) -> dict[str, Any]:
         """What outlives a rollout: the coefficient, the log-ratio so far of each row's text, a refreshed reference."""
         state = {"kl_coef": self.kl_coef, "unfinished_kl": self._unfinished_kl.copy(), "rollouts": self.rollouts}
-        if self._refreshed:
+        if self.refreshed:
             assert self.reference is not None
             state["reference"] = dict(self.reference.state_dict())
         return state

@@ -96,8 +96,9 @@ class RewardLog(BaseCallback):
 
     def _frozen(self) -> CausalNetwork | None:
         """The weights that KL is measured from; held here alone, so that no agent saves them."""
-        buffer_reference = getattr(getattr(self.model, "rollout_buffer", None), "reference", None)
-        if isinstance(buffer_reference, CausalNetwork):
+        buffer = getattr(self.model, "rollout_buffer", None)
+        buffer_reference = getattr(buffer, "reference", None)
+        if isinstance(buffer_reference, CausalNetwork) and not getattr(buffer, "refreshed", False):
             return buffer_reference
         if self.reference is not None:
             return load_checkpoint(self.reference, self.model.device).model.requires_grad_(False).eval()

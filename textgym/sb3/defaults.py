@@ -79,7 +79,7 @@ def check_settings(algorithm: BaseAlgorithm) -> list[str]:
     Returns:
         One text a finding: what was found, what it does, what to do.
     """
-    checks = (_discount, _minibatch, _buffer, _constraint, _weights, _prices)
+    checks = (_discount, _minibatch, _buffer, _constraint, _weights, _prices, _loss)
     return [warning for warning in (check(algorithm) for check in checks) if warning]
 
 
@@ -91,6 +91,16 @@ def _prices(algorithm: BaseAlgorithm) -> str | None:
     return (
         f"nothing moves the multiplier of {still[0]}, so that the constraint costs nothing, or always the same: give "
         "learn(callback=[DualAscent(), ...]), before RewardLog"
+    )
+
+
+def _loss(algorithm: BaseAlgorithm) -> str | None:
+    buffer, ent_coef = getattr(algorithm, "rollout_buffer", None), getattr(algorithm, "ent_coef", None)
+    if not getattr(buffer, "kl_coef", 0) or getattr(buffer, "kl_in", "reward") != "loss" or ent_coef == 1:
+        return None
+    return (
+        f"the KL is in the loss and ent_coef={ent_coef}: the buffer hands entropy bonus and KL on as one, so that both "
+        "count so many times. Give ent_coef=1 to the algorithm, and the entropy's own to rollout_buffer_kwargs"
     )
 
 
