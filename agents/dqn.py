@@ -3,8 +3,9 @@
     y = r + gamma max_a' Q-(s', a'),   a' in allowed(s')          (algorithm 1, where the mask has been put in)
 
 The mask is a function of the prefix, so that it is not stored with a step but asked for again. Q is a linear head on
-the hidden state of the last token (`TransformerExtractor`, which says what that costs). There is no language model left
-to sample from, and no KL to one: this is the agent to compare with on small vocabularies, not the one for long texts.
+the hidden state of the last token. Replayed are whole texts: one causal pass gives Q in all of their prefixes, another
+that of the target network; a step at a time would score each prefix anew. There is no language model left to sample
+from, and no KL to one: an agent to compare with, on small vocabularies.
 """
 
 from pathlib import Path
@@ -12,17 +13,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from stable_baselines3 import DQN
 from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.dqn.policies import QNetwork
 from torch import Tensor
 from torch.nn import functional as F
 
-from textgym.errors import CheckpointError
+from textgym.errors import CheckpointError, TaskError
 from textgym.models.masks import forbid
 from textgym.sb3.defaults import attribute_of, environment_gamma
 from textgym.sb3.extractor import TransformerExtractor
-from textgym.sb3.replay import PrefixReplayBuffer
+from textgym.sb3.prefix_cache import PrefixCache
+from textgym.sb3.replay import PrefixReplayBuffer, TextSamples
+from textgym.sb3.segments import Segments, hidden_states
 
 DQN_DEFAULTS: dict[str, Any] = {
     "gamma": 1.0,  # as for PPO: a text is worth its score however long it is
@@ -30,7 +34,7 @@ DQN_DEFAULTS: dict[str, Any] = {
     "learning_starts": 1_000,  # tokens at random before the first update
     "train_freq": 8,  # steps of all rows from one training to the next
     "gradient_steps": 8,
-    "batch_size": 256,  # steps, each of which scores its whole prefix
+    "batch_size": 256,  # tokens, of whole texts
     "learning_rate": 1e-3,  # the Q head is new
     "target_update_interval": 1_000,  # tokens; a reward at the end moves one token towards the beginning each time
     "exploration_fraction": 0.5,  # of the training, in which epsilon falls from 1
@@ -45,8 +49,20 @@ class MaskableDQN(DQN):
     """DQN that explores, chooses and bootstraps among the allowed tokens alone; its arguments are DQN's.
 
     Where no masks are given, those of its environment hold; an agent without an environment takes all tokens as
-    allowed. Epsilon is drawn for each row and step. An episode whose scorer failed is not learned from.
+    allowed. Epsilon is drawn for each row and step. The step whose scorer failed is not learned from.
+
+    Raises:
+        TaskError: features other than `TransformerExtractor`'s, or a buffer other than `PrefixReplayBuffer`.
     """
+
+    def _setup_model(self) -> None:
+        self.replay_buffer_class = self.replay_buffer_class or PrefixReplayBuffer
+        super()._setup_model()
+        self._cache = PrefixCache()
+        if not isinstance(self.replay_buffer, PrefixReplayBuffer) or self.n_steps != 1:
+            raise TaskError("MaskableDQN replays whole texts, a step at a time: PrefixReplayBuffer, n_steps=1")
+        if not isinstance(self.q_net.features_extractor, TransformerExtractor):
+            raise TaskError("MaskableDQN needs policy_kwargs=TransformerExtractor.policy_kwargs(MODEL)")
 
     def allowed(self, observations: np.ndarray, over: Bool[np.ndarray, " B"] | None = None) -> Bool[np.ndarray, "B V"]:
         """Which tokens may follow these prefixes (B, L), by the environment's rules; `over` are no longer asked of."""
@@ -79,7 +95,9 @@ class MaskableDQN(DQN):
     @torch.no_grad()
     def _greedy(self, observations: np.ndarray, masks: Bool[np.ndarray, "B V"]) -> np.ndarray:
         self.policy.set_training_mode(False)
-        values = self.q_net(self.policy.obs_to_tensor(observations)[0])
+        tokens = torch.as_tensor(observations, device=self.device).long()
+        network: Any = self.q_net.features_extractor
+        values = self.q_net.q_net(self._cache.hidden(network.transformer, tokens, (tokens >= 0).sum(1)))
         chosen: np.ndarray = forbid(values, torch.as_tensor(masks, device=self.device)).argmax(1).cpu().numpy()
         return chosen
 
@@ -95,19 +113,21 @@ class MaskableDQN(DQN):
 
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
         """So many updates by the Huber loss of (Q - y); as in the base class, but for the masks."""
+        assert isinstance(self.replay_buffer, PrefixReplayBuffer)
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        losses = [self._update(batch_size) for _ in range(gradient_steps)]
-        self._n_updates += gradient_steps
+        samples = (self.replay_buffer.sample_texts(batch_size, self._vec_normalize_env) for _ in range(gradient_steps))
+        losses = [self._update(texts) for texts in samples if texts is not None]
+        self._cache.clear()
+        self._n_updates += len(losses)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        self.logger.record("train/loss", np.mean(losses))
+        if losses:
+            self.logger.record("train/loss", np.mean(losses))
 
-    def _update(self, batch_size: int) -> float:
-        assert self.replay_buffer is not None
-        data = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
-        scored = ~data.rewards.isnan()
-        target = data.rewards + (1 - data.dones) * self.gamma * self._values_after(data)
-        chosen = self.q_net(data.observations).gather(1, data.actions.long())
+    def _update(self, texts: TextSamples) -> float:
+        scored = ~texts.rewards.isnan()
+        target = texts.rewards + self.gamma * torch.where(texts.ended, 0.0, self._values_after(texts))
+        chosen = _values(self.q_net, texts.segments).gather(1, texts.segments.actions[:, None])[:, 0]
         loss = F.smooth_l1_loss(chosen[scored], target[scored])
         self.policy.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -116,12 +136,27 @@ class MaskableDQN(DQN):
         return loss.item()
 
     @torch.no_grad()
-    def _values_after(self, data: Any) -> Tensor:
-        """What the target network expects of the best allowed token of each next prefix, (B, 1)."""
-        over = data.dones.flatten().bool().cpu().numpy()
-        masks = self.allowed(data.next_observations.cpu().numpy(), over)
-        values: Tensor = forbid(self.q_net_target(data.next_observations), torch.as_tensor(masks, device=self.device))
-        return values.amax(1, keepdim=True)
+    def _values_after(self, texts: TextSamples) -> Float[Tensor, " N"]:
+        """What the target network expects of the best allowed token behind each step."""
+        segments = texts.segments
+        after = Segments(segments.tokens, segments.first + 1, segments.steps)
+        beyond = torch.arange(segments.tokens.shape[1], device=self.device) > after.position[:, None]
+        prefixes = segments.tokens[segments.row].masked_fill(beyond, -1).cpu().numpy()
+        masks = torch.as_tensor(self.allowed(prefixes, texts.ended.cpu().numpy()), device=self.device)
+        best: Tensor = forbid(_values(self.q_net_target, after), masks).amax(1)
+        return best
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_cache"]
+
+
+def _values(network: QNetwork, segments: Segments) -> Float[Tensor, "N V"]:
+    """Q in every prefix of these texts."""
+    extractor: Any = network.features_extractor
+    with torch.set_grad_enabled(torch.is_grad_enabled() and not extractor.frozen):
+        hidden = hidden_states(extractor.transformer, segments)
+    values: Tensor = network.q_net(hidden)
+    return values
 
 
 def _any_of(masks: Bool[np.ndarray, "B V"]) -> np.ndarray:

@@ -40,6 +40,44 @@ def test_it_samples_what_the_usual_buffer_does_bit_for_bit(steps, size):
     assert 0 < samples[0].dones.mean() < 1 and (samples[0].next_observations >= 0).sum() > 0
 
 
+@pytest.mark.parametrize(("steps", "size"), [(5, 40), (10, 40), (37, 40), (23, 1000)])
+def test_its_texts_are_the_steps_that_ended_and_what_came_before(steps, size):
+    buffer, usual = filled(PrefixReplayBuffer, steps, size), filled(ReplayBuffer, steps, size)
+    known = {}  # (row, number of the step) -> its transition, oldest first
+    for step in range(max(steps - buffer.buffer_size, 0), steps):
+        for row in range(ROWS):
+            known[row, step] = tuple(
+                getattr(usual, name)[step % usual.buffer_size, row]
+                for name in ("observations", "actions", "rewards", "dones", "timeouts")
+            )
+    expected = set()
+    for (row, step), (prefix, action, _, done, _) in known.items():
+        if not done:
+            continue
+        begin = step
+        while (row, begin - 1) in known and not known[row, begin - 1][3]:
+            begin -= 1
+        whole = [*prefix[prefix >= 0].tolist(), int(action[0])]
+        steps_of = [known[row, each] for each in range(begin, step + 1)]
+        rewards = tuple(float(each[2]) for each in steps_of)
+        ended = tuple(bool(each[3] and not each[4]) for each in steps_of)
+        expected.add((tuple(whole), len(whole) - len(steps_of), rewards, ended))
+    np.random.seed(0)
+    texts = buffer.sample_texts(2_000)
+    segments, found, at = texts.segments, set(), 0
+    parts = (part.tolist() for part in (segments.tokens, segments.first, segments.steps))
+    for tokens, first, count in zip(*parts, strict=True):
+        rewards, ended = texts.rewards[at : at + count].tolist(), texts.ended[at : at + count].tolist()
+        found.add((tuple(tokens[: first + count]), first, tuple(rewards), tuple(ended)))
+        at += count
+    assert found == expected and len(expected) > 1
+    assert 2_000 <= len(texts.rewards) < 2_004 and at == len(texts.rewards)
+
+
+def test_without_an_ended_text_there_is_none_to_sample():
+    assert filled(PrefixReplayBuffer, 0, 40).sample_texts(8) is None
+
+
 def test_it_holds_each_prefix_once():
     ours, theirs = (filled(kind, 1, 400) for kind in (PrefixReplayBuffer, ReplayBuffer))
     sizes = [sum(v.nbytes for v in vars(buffer).values() if isinstance(v, np.ndarray)) for buffer in (ours, theirs)]
