@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from stable_baselines3.common.vec_env import VecEnv
+from typing_extensions import Unpack
 
 from textgym.errors import TaskError
 from textgym.sb3.advantages import Steps, returns_to_go
 from textgym.sb3.agent import make_agent, needs
 from textgym.sb3.text_buffer import WholeTextBuffer
-from textgym.sb3.whole_texts import WholeTextAlgorithm
+from textgym.sb3.whole_texts import WholeTextAlgorithm, WholeTextSettings
 
 
 class ExpertIteration(WholeTextAlgorithm):
@@ -39,23 +39,9 @@ class ExpertIteration(WholeTextAlgorithm):
         share: of each prompt's texts, the best so many are kept; of equally good ones the first. None keeps all that
             `threshold` lets pass.
         threshold: texts with a return below it are not kept, even if none is left; None for no threshold.
-        n_epochs: times that the kept texts of a rollout are learned from.
-        batch_size: tokens of a minibatch; None for all of the kept texts at once.
         aggregate: "token_mean", the likelihood of language models; "token_sum", of whole texts; "sequence_mean".
-        gamma: discount; the environment's.
-        ent_coef: of the entropy bonus.
-        max_grad_norm: norm that gradients are clipped to; None for none.
-        top_k: see `WholeTextAlgorithm`, as for all from here on.
-        top_p: see there.
-        n_steps: see there.
-        rollout_buffer_class: a `WholeTextBuffer`.
-        rollout_buffer_kwargs: of the KL.
-        stats_window_size: as in Stable-Baselines3, as for all from here on.
-        tensorboard_log: folder.
-        policy_kwargs: e.g. ``{"model": "story-small"}``.
-        verbose: 0, 1 or 2.
-        seed: of weights and draws.
-        device: of the network.
+        **settings: see `WholeTextAlgorithm`; by default the kept texts are learned from twice (`n_epochs`), in
+            minibatches of 1,024 tokens (`batch_size`).
 
     Raises:
         TaskError: a share that is none, neither share nor threshold; see `WholeTextAlgorithm`.
@@ -68,53 +54,17 @@ class ExpertIteration(WholeTextAlgorithm):
         learning_rate: float | Schedule = 3e-4,
         share: float | None = 0.25,
         threshold: float | None = None,
-        n_epochs: int = 2,
-        batch_size: int | None = 1024,
         aggregate: str = "token_mean",
-        gamma: float = 1.0,
-        ent_coef: float = 0.0,
-        max_grad_norm: float | None = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        n_steps: int | None = None,
-        rollout_buffer_class: type[WholeTextBuffer] = WholeTextBuffer,
-        rollout_buffer_kwargs: dict[str, Any] | None = None,
-        stats_window_size: int = 100,
-        tensorboard_log: str | None = None,
-        policy_kwargs: dict[str, Any] | None = None,
-        verbose: int = 0,
-        seed: int | None = None,
-        device: torch.device | str = "auto",
-        _init_setup_model: bool = True,
+        **settings: Unpack[WholeTextSettings],
     ) -> None:
         if share is None and threshold is None:
             raise TaskError("share=None, threshold=None: one of them says which texts are kept")
         if share is not None and not 0 < share <= 1:
             raise TaskError(f"share={share}: of the texts of a prompt, above 0 and at most 1")
         self.share, self.threshold = share, threshold
-        super().__init__(
-            policy,
-            env,
-            learning_rate,
-            n_epochs=n_epochs,
-            batch_size=batch_size,
-            gamma=gamma,
-            ent_coef=ent_coef,
-            max_grad_norm=max_grad_norm,
-            aggregate=aggregate,
-            top_k=top_k,
-            top_p=top_p,
-            n_steps=n_steps,
-            rollout_buffer_class=rollout_buffer_class,
-            rollout_buffer_kwargs=rollout_buffer_kwargs,
-            stats_window_size=stats_window_size,
-            tensorboard_log=tensorboard_log,
-            policy_kwargs=policy_kwargs,
-            verbose=verbose,
-            seed=seed,
-            device=device,
-            _init_setup_model=_init_setup_model,
-        )
+        settings.setdefault("n_epochs", 2)
+        settings.setdefault("batch_size", 1024)
+        super().__init__(policy, env, learning_rate, aggregate=aggregate, **settings)
 
     def advantages(self, buffer: WholeTextBuffer) -> Steps:
         """1 in each step of a text that is kept, 0 in the others, which are left out of training."""

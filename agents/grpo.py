@@ -18,12 +18,13 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, RolloutBufferSamples, Schedule
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
+from typing_extensions import Unpack
 
 from textgym.errors import TaskError
 from textgym.sb3.advantages import Steps, group_standardised, returns_to_go
 from textgym.sb3.agent import make_agent, needs
 from textgym.sb3.text_buffer import WholeTextBuffer
-from textgym.sb3.whole_texts import WholeTextAlgorithm
+from textgym.sb3.whole_texts import WholeTextAlgorithm, WholeTextSettings
 
 
 class GRPO(WholeTextAlgorithm):
@@ -39,22 +40,7 @@ class GRPO(WholeTextAlgorithm):
             texts differ little count as much as any other, and the gradient that of another objective.
         aggregate: "sequence_mean", the paper's, by which a token of a long text counts less; "token_mean" (DAPO);
             "token_sum" (Dr. GRPO), which alone has no bias of length.
-        n_epochs: see `WholeTextAlgorithm`, as for all from here on.
-        batch_size: tokens of a minibatch; None for the whole rollout.
-        gamma: discount; the environment's.
-        ent_coef: of the entropy bonus.
-        max_grad_norm: norm that gradients are clipped to; None for none.
-        top_k: see there.
-        top_p: see there.
-        n_steps: see there.
-        rollout_buffer_class: a `WholeTextBuffer`.
-        rollout_buffer_kwargs: of the KL.
-        stats_window_size: as in Stable-Baselines3, as for all from here on.
-        tensorboard_log: folder.
-        policy_kwargs: e.g. ``{"model": "story-small"}``.
-        verbose: 0, 1 or 2.
-        seed: of weights and draws.
-        device: of the network.
+        **settings: see `WholeTextAlgorithm`.
 
     Raises:
         TaskError: groups of one, a clip range that is none; see `WholeTextAlgorithm`.
@@ -71,51 +57,13 @@ class GRPO(WholeTextAlgorithm):
         clip_range_high: float | None = None,
         scale_advantages: bool = True,
         aggregate: str = "sequence_mean",
-        n_epochs: int = 1,
-        batch_size: int | None = None,
-        gamma: float = 1.0,
-        ent_coef: float = 0.0,
-        max_grad_norm: float | None = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        n_steps: int | None = None,
-        rollout_buffer_class: type[WholeTextBuffer] = WholeTextBuffer,
-        rollout_buffer_kwargs: dict[str, Any] | None = None,
-        stats_window_size: int = 100,
-        tensorboard_log: str | None = None,
-        policy_kwargs: dict[str, Any] | None = None,
-        verbose: int = 0,
-        seed: int | None = None,
-        device: torch.device | str = "auto",
-        _init_setup_model: bool = True,
+        **settings: Unpack[WholeTextSettings],
     ) -> None:
         high = clip_range if clip_range_high is None else clip_range_high
         if not (0 < clip_range < 1 and high > 0):
             raise TaskError(f"clip_range={clip_range}, clip_range_high={high}: both above 0, the first one below 1")
         self.clip_range, self.clip_range_high, self.scale_advantages = clip_range, high, scale_advantages
-        super().__init__(
-            policy,
-            env,
-            learning_rate,
-            n_epochs=n_epochs,
-            batch_size=batch_size,
-            gamma=gamma,
-            ent_coef=ent_coef,
-            max_grad_norm=max_grad_norm,
-            aggregate=aggregate,
-            top_k=top_k,
-            top_p=top_p,
-            n_steps=n_steps,
-            rollout_buffer_class=rollout_buffer_class,
-            rollout_buffer_kwargs=rollout_buffer_kwargs,
-            stats_window_size=stats_window_size,
-            tensorboard_log=tensorboard_log,
-            policy_kwargs=policy_kwargs,
-            verbose=verbose,
-            seed=seed,
-            device=device,
-            _init_setup_model=_init_setup_model,
-        )
+        super().__init__(policy, env, learning_rate, aggregate=aggregate, **settings)
 
     def advantages(self, buffer: WholeTextBuffer) -> Steps:
         """The text's return in units of its group, the same in each step."""

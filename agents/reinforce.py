@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from stable_baselines3.common.vec_env import VecEnv
+from typing_extensions import Unpack
 
 from textgym.errors import TaskError, did_you_mean
 from textgym.sb3.advantages import Steps, batch_mean, discounts, leave_one_out, returns_to_go
 from textgym.sb3.agent import make_agent, needs
 from textgym.sb3.text_buffer import WholeTextBuffer
-from textgym.sb3.whole_texts import WholeTextAlgorithm
+from textgym.sb3.whole_texts import WholeTextAlgorithm, WholeTextSettings
 
 BASELINES = ("none", "mean", "value", "leave_one_out")
 
@@ -36,21 +36,7 @@ class REINFORCE(WholeTextAlgorithm):
         baseline: "none"; "mean" of all texts of the rollout, step by step, which lets a text be its own baseline and so
             shrinks the gradient by 1/B; "leave_one_out", the mean of the other texts of its prompt, or, where prompts
             are not shared, of the other texts of the rollout; "value", a learned V(s).
-        gamma: discount; the environment's.
-        ent_coef: of the entropy bonus.
-        vf_coef: of the critic's squared error.
-        max_grad_norm: norm that gradients are clipped to; None for none, which the definition has.
-        top_k: see `WholeTextAlgorithm`, as for all from here on.
-        top_p: see there.
-        n_steps: see there.
-        rollout_buffer_class: a `WholeTextBuffer`.
-        rollout_buffer_kwargs: of the KL.
-        stats_window_size: as in Stable-Baselines3, as for all from here on.
-        tensorboard_log: folder.
-        policy_kwargs: e.g. ``{"model": "story-small"}``.
-        verbose: 0, 1 or 2.
-        seed: of weights and draws.
-        device: of the network.
+        **settings: see `WholeTextAlgorithm`; gradients are not clipped by default, as in the definition.
 
     Raises:
         TaskError: an unknown baseline; see `WholeTextAlgorithm`.
@@ -63,49 +49,14 @@ class REINFORCE(WholeTextAlgorithm):
         learning_rate: float | Schedule = 3e-4,
         reward_to_go: bool = True,
         baseline: str = "leave_one_out",
-        gamma: float = 1.0,
-        ent_coef: float = 0.0,
-        vf_coef: float = 0.5,
-        max_grad_norm: float | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        n_steps: int | None = None,
-        rollout_buffer_class: type[WholeTextBuffer] = WholeTextBuffer,
-        rollout_buffer_kwargs: dict[str, Any] | None = None,
-        stats_window_size: int = 100,
-        tensorboard_log: str | None = None,
-        policy_kwargs: dict[str, Any] | None = None,
-        verbose: int = 0,
-        seed: int | None = None,
-        device: torch.device | str = "auto",
-        _init_setup_model: bool = True,
+        **settings: Unpack[WholeTextSettings],
     ) -> None:
         if baseline not in BASELINES:
             raise TaskError(f"no baseline {baseline!r}. {did_you_mean(baseline, BASELINES)}")
         self.reward_to_go, self.baseline = reward_to_go, baseline
         self.critic = baseline == "value"
-        super().__init__(
-            policy,
-            env,
-            learning_rate,
-            gamma=gamma,
-            ent_coef=ent_coef,
-            vf_coef=vf_coef,
-            max_grad_norm=max_grad_norm,
-            aggregate="token_sum",
-            top_k=top_k,
-            top_p=top_p,
-            n_steps=n_steps,
-            rollout_buffer_class=rollout_buffer_class,
-            rollout_buffer_kwargs=rollout_buffer_kwargs,
-            stats_window_size=stats_window_size,
-            tensorboard_log=tensorboard_log,
-            policy_kwargs=policy_kwargs,
-            verbose=verbose,
-            seed=seed,
-            device=device,
-            _init_setup_model=_init_setup_model,
-        )
+        settings.setdefault("max_grad_norm", None)
+        super().__init__(policy, env, learning_rate, **settings)
 
     def advantages(self, buffer: WholeTextBuffer) -> Steps:
         """gamma^t (G_t - b_t), where G_t is the return from step t on, or that of the whole text."""

@@ -11,7 +11,7 @@ over the number of all tokens ("token_mean"), or its text's share ("sequence_mea
 """
 
 from abc import abstractmethod
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 import numpy as np
 import torch
@@ -40,6 +40,29 @@ SHRINK = 0.75
 """Rows that have ended are dropped from the policy's cache when so small a share of its rows is live: it is copied."""
 
 Self = TypeVar("Self", bound="WholeTextAlgorithm")
+
+
+class WholeTextSettings(TypedDict, total=False):
+    """What a subclass hands on to `WholeTextAlgorithm`, which says what each is."""
+
+    n_epochs: int
+    batch_size: int | None
+    gamma: float
+    ent_coef: float
+    vf_coef: float
+    max_grad_norm: float | None
+    top_k: int | None
+    top_p: float | None
+    n_steps: int | None
+    rollout_buffer_class: type[WholeTextBuffer]
+    rollout_buffer_kwargs: dict[str, Any] | None
+    stats_window_size: int
+    tensorboard_log: str | None
+    policy_kwargs: dict[str, Any] | None
+    verbose: int
+    seed: int | None
+    device: torch.device | str
+    _init_setup_model: bool
 
 
 class WholeTextAlgorithm(OnPolicyAlgorithm):
