@@ -24,12 +24,12 @@ def task():
     return textgym.micro("bigram", vocab_size=4, horizon=4)
 
 
-def agent_of(build, task, n_envs=16, seed=1, constraint=None, **settings):
+def agent_of(build, task, n_envs=16, seed=1, constraint=None, gain=12, **settings):
     """An agent whose network has opinions: random weights, made large."""
     agent = build(make_sb3_env(n_envs=n_envs, task=task, seed=0, constraint=constraint), "tiny", seed=seed, **settings)
     if hasattr(agent.policy, "transformer"):
         with torch.no_grad():
-            agent.policy.transformer.wte.weight.mul_(12)
+            agent.policy.transformer.wte.weight.mul_(gain)
     torch.manual_seed(seed)
     return agent
 
@@ -85,10 +85,11 @@ def test_a_length_penalty_lengthens():
     assert [len(episodes_of(agent, 8)[0]["completion"]) for agent in agents] == [1, 6]
 
 
+@pytest.mark.parametrize("gain", [3, 12])
 @pytest.mark.parametrize("seed", range(4))
-def test_a_beam_of_one_is_greedy_and_a_wider_one_is_likelier(task, seed):
-    agents = [agent_of(greedy.build, task, n_envs=2, seed=seed)]
-    agents += [agent_of(beam.build, task, n_envs=2, seed=seed, width=width) for width in (1, 3, 64)]
+def test_a_beam_of_one_is_greedy_and_a_wider_one_is_likelier(task, seed, gain):
+    agents = [agent_of(greedy.build, task, n_envs=2, seed=seed, gain=gain)]
+    agents += [agent_of(beam.build, task, n_envs=2, seed=seed, gain=gain, width=width) for width in (1, 3, 64)]
     likely = texts_of(task, agents[0])
     one, first, some, many = (episodes_of(agent, 8)[0]["completion"] for agent in agents)
     assert one == first and likely[one] <= likely[many] and likely[some] <= likely[many]
@@ -155,6 +156,22 @@ def test_a_text_that_leaves_its_plan_is_planned_again(task):
     table = texts_of(task, agent)
     due = max((text for text in table if text[0] == other), key=table.get)
     assert again == due[1]
+
+
+@pytest.mark.parametrize("name", ["beam", "best_of_n"])
+def test_a_whole_plan_obeys_the_environment_and_gives_way_to_a_mask(task, name):
+    agent = agent_of(BUILDERS[name], task, constraint={"no_repeat_ngram": 1})
+    observations = agent.env.reset()
+    lengths = (observations >= 0).sum(1)
+    for plan in agent.plan(observations, lengths, agent.allowed(observations, lengths)):
+        assert len(set(plan.tolist())) == len(plan)
+    first = agent.predict(observations)[0]
+    agent.env.step(first)
+    observations[np.arange(16), lengths] = first
+    going = first != task.tokenizer.eos_id
+    prefixes, masks = observations[going], np.zeros((going.sum(), task.tokenizer.vocab_size), bool)
+    masks[:, task.tokenizer.eos_id] = True
+    assert going.any() and (agent.predict(prefixes, action_masks=masks)[0] == task.tokenizer.eos_id).all()
 
 
 @pytest.mark.parametrize("name", BUILDERS)
