@@ -29,8 +29,12 @@ except ImportError as error:
 
 from textgym.sb3.maskable import MASKABLE_PPO_DEFAULTS, MaskableTransformerPolicy
 
-NLPO_DEFAULTS: dict[str, Any] = {**MASKABLE_PPO_DEFAULTS, "top_p": 0.9, "target_update": 5}
-"""Keyword arguments for NLPO: those of MaskablePPO; top-p and update as in the paper's appendix B."""
+NLPO_DEFAULTS: dict[str, Any] = {
+    **MASKABLE_PPO_DEFAULTS,
+    "top_p": 0.9,  # the paper's
+    "target_update": 5,  # rollouts; the authors' library shows 20, more than half of a training of 150,000 tokens here
+}
+"""Keyword arguments for NLPO: those of MaskablePPO, and what the mask policy lets through."""
 
 LIKELY = BANNED_LOGIT / 2
 """Below are the logits of what is cut, banned by the model, or forbidden."""

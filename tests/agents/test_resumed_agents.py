@@ -10,7 +10,18 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 pytest.importorskip("sb3_contrib", reason="TRPO, MaskablePPO and NLPO: pip install 'textgym[contrib]'")
 from sb3_contrib import QRDQN
-from textgym.agents import a2c, dqn, maskable_ppo, nlpo, ppo, trpo
+from textgym.agents import (
+    a2c,
+    dqn,
+    expert_iteration,
+    grpo,
+    maskable_ppo,
+    nlpo,
+    ppo,
+    reinforce,
+    rloo,
+    trpo,
+)
 
 import textgym
 from textgym.errors import CheckpointError
@@ -45,6 +56,10 @@ BUILDERS = {
     "trpo": (trpo.build, {**ON_POLICY, "batch_size": ROLLOUT, "n_critic_updates": 2, "cg_max_steps": 3, **KL}),
     "maskable_ppo": (maskable_ppo.build, {**PPO, **KL}),
     "nlpo": (nlpo.build, {**PPO, **KL, "top_p": 0.9, "target_update": 2}),
+    "reinforce": (reinforce.build, {"learning_rate": 3e-3, "baseline": "value", **KL}),
+    "rloo": (rloo.build, {"learning_rate": 3e-3, "kl_coef": 0.1, "kl_in": "loss"}),
+    "grpo": (grpo.build, {"learning_rate": 3e-3, "batch_size": 16, "kl_coef": 0.1, "kl_in": "loss"}),
+    "expert_iteration": (expert_iteration.build, {"learning_rate": 3e-3, "batch_size": 16}),
     "dqn": (dqn.build, OFF_POLICY),
     "DQN": (plain(DQN), OFF_POLICY),
     "QRDQN": (plain(QRDQN, n_quantiles=5), OFF_POLICY),
@@ -77,7 +92,8 @@ def make(task, folder):
     def agent(name, **changed):
         build, settings = BUILDERS[name]
         constraint = {"min_new_tokens": 2} if name in ("maskable_ppo", "nlpo", "dqn") else None
-        env = make_sb3_env(n_envs=ROWS, task=task, seed=5, constraint=constraint)
+        needed = {**getattr(build, "environment", {}), "constraint": constraint}
+        env = make_sb3_env(n_envs=ROWS, task=task, seed=5, **needed)
         return build(env, folder, seed=0, device="cpu", **{**settings, **changed})
 
     return agent
@@ -156,7 +172,7 @@ def test_a_training_that_was_stopped_twice_ends_as_one_that_was_not(make, tmp_pa
         go_on(make(name), tmp_path / "two", stop=5 * ROLLOUT)
     assert 2 * ROLLOUT < saved_tokens(tmp_path / "two") < 5 * ROLLOUT
     agent = go_on(make(name), tmp_path / "two")
-    assert agent.num_timesteps == TOTAL and agent._n_updates > 3
+    assert agent.num_timesteps >= TOTAL and agent._n_updates > 3
     same(training_state(agent), whole)
 
 

@@ -40,8 +40,10 @@ SETTINGS = (
     *("cg_max_steps", "cg_damping", "line_search_shrinking_factor", "line_search_max_iter", "n_critic_updates"),
     *("sub_sampling_factor", "buffer_size", "learning_starts", "train_freq", "gradient_steps", "tau"),
     *("target_update_interval", "exploration_initial_eps", "exploration_final_eps", "exploration_fraction"),
-    *("top_p", "target_update"),
+    *("top_p", "target_update", "sampling", "aggregate", "baseline", "reward_to_go", "scale_advantages"),
+    *("clip_range_high", "share", "threshold", "batch_tokens", "warmup", "weight_decay"),
 )
+BUFFER_SETTINGS = ("kl_target", "kl_horizon", "kl_in", "kl_estimator", "ent_coef", "temperature")
 SCHEDULES = ("lr_schedule", "clip_range", "clip_range_vf")
 
 
@@ -76,13 +78,15 @@ def settings_of(agent: BaseAlgorithm) -> State:
     for name in ("task", "reward"):
         found[name] = getattr(attribute_of(agent.env, name, None), "signature", None)
     buffer = getattr(agent, "rollout_buffer", None)
-    found["kl_target"] = getattr(buffer, "kl_target", None)
-    found["kl_horizon"] = getattr(buffer, "kl_horizon", None)
+    own = {name: getattr(buffer, name, None) for name in BUFFER_SETTINGS}
+    found |= {name if name.startswith("kl_") else f"{name} of the buffer": value for name, value in own.items()}
     return found | {f"a {name} of shape": list(value.shape) for name, value in agent.policy.named_parameters()}
 
 
 def _as_json(setting: Any) -> Any:
-    return f"{setting.frequency} {setting.unit.value}" if isinstance(setting, TrainFreq) else setting
+    if isinstance(setting, TrainFreq):
+        return f"{setting.frequency} {setting.unit.value}"
+    return setting if isinstance(setting, bool | int | float | str | None) else repr(setting)
 
 
 def training_state(agent: BaseAlgorithm) -> State:
