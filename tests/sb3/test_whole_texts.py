@@ -1,6 +1,7 @@
 """Rollouts of whole texts, and the update that `WholeTextAlgorithm` makes of them."""
 
 import copy
+import json
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from textgym.agents.rloo import RLOO
 
 from textgym.envs.tasks import make_task
 from textgym.errors import ScoringFailure, TaskError
-from textgym.sb3 import TransformerPolicy, make_sb3_env
+from textgym.sb3 import RewardLog, TransformerPolicy, make_sb3_env
 from textgym.sb3.checkpoints import TrainingCheckpoint, resume
 
 ROWS, BUDGET, EOS = 8, 10, 2
@@ -121,6 +122,21 @@ def test_constraints_are_obeyed_and_the_log_probabilities_are_those_of_what_was_
     with torch.no_grad():
         _, logp, _ = agent.policy.evaluate_actions(segments, segments.actions, action_masks=buffer._masks(steps))
     np.testing.assert_allclose(buffer.log_probs[steps], logp.numpy(), atol=1e-5)
+
+
+def test_the_log_speaks_of_the_distribution_over_what_was_allowed(task, tmp_path):
+    agent = make(task, sharp=4.0, learning_rate=0.0, env={"constraint": {"no_repeat_ngram": 1, "min_new_tokens": 3}})
+    agent.policy.trained, agent.policy.temperature = True, 1.3
+    agent.learn(1, callback=RewardLog(tmp_path / "metrics.jsonl", sample=ROWS))
+    buffer = agent.rollout_buffer
+    segments, masks = buffer.segments(range(ROWS)), buffer._masks(buffer._steps(range(ROWS)))
+    with torch.no_grad():
+        entropies = [
+            agent.policy.evaluate_actions(segments, segments.actions, action_masks=m)[2] for m in (masks, None)
+        ]
+    (row,) = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    assert row["rollout/entropy"] == pytest.approx(entropies[0].mean().item(), rel=1e-5)
+    assert row["rollout/entropy"] < entropies[1].mean().item() - 0.01
 
 
 def test_temperature_is_in_what_is_sampled_and_in_its_log_probability(task):

@@ -6,18 +6,22 @@ import os
 import time
 import warnings
 from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from torch import Tensor
 
 from textgym.errors import TaskError
 from textgym.models.causal_network import CausalNetwork
 from textgym.models.checkpoint import load_checkpoint
 from textgym.models.likelihood import kl_divergence, logprob_and_entropy
+from textgym.models.masks import forbid
 from textgym.sb3.defaults import TextGymWarning, attribute_of, check_settings
 from textgym.sb3.segments import Segments, hidden_states
 from textgym.scorers.base import Scorer
@@ -42,15 +46,15 @@ class RewardLog(BaseCallback):
     penalty; needs a Monitor), `reward/<component>` (mean of each), `gold/<axis>` where the task knows the truth,
     `reward/failed` (share whose scorer failed, where that is allowed), `rollout/length` (tokens), `rollout/eos_rate`
     (share that chose to end), `rollout/rep_4` and `rollout/distinct_2`. Of a sample of them, exact over the whole
-    vocabulary: `rollout/entropy` (nats a token) and `kl/reference` (nats a text). Of all tokens: `kl/penalty` (log pi -
-    log reference, nats a token, where the buffer has a reference), `tokens/total` and `tokens/per_second`. Where the
-    penalty's coefficient adapts: `kl/coef`, which the rollout was paid with, and `kl/text` (nats a text), which it
-    adapts to.
+    vocabulary, or over what an agent that looks at masks could choose: `rollout/entropy` (nats a token) and
+    `kl/reference` (nats a text). Of all tokens: `kl/penalty` (log pi - log reference, nats a token, where the buffer
+    has a reference), `tokens/total` and `tokens/per_second`. Where the penalty's coefficient adapts: `kl/coef`, which
+    the rollout was paid with, and `kl/text` (nats a text), which it adapts to.
 
-    The reference is the buffer's, else the model in the folder `reference`, else a frozen copy of the policy's
-    network as it was when training began; it stays the same over later calls of `learn` on the same agent. Entropy
-    and KL need a `TransformerPolicy`; with another policy they are left out. When training begins, the findings of
-    `check_settings` are issued as warnings.
+    The reference is the buffer's, as it was before any refreshment, else the model in the folder `reference`, else a
+    frozen copy of the policy's network as it was when training began; it stays the same over later calls of `learn` on
+    the same agent. Entropy and KL need a `TransformerPolicy`; with another policy they are left out. When training
+    begins, the findings of `check_settings` are issued as warnings.
 
     Args:
         path: a JSON Lines file that each rollout appends a row to, the figures of the update before and those of
@@ -182,9 +186,25 @@ class RewardLog(BaseCallback):
             # Evenly over the rollout: the first to end are the shortest.
             chosen = np.linspace(0, len(texts) - 1, min(self.sample, len(texts))).astype(int)
             sample = segments_of([texts[i] for i in chosen], self.model.policy.device)
-            entropy, kl = entropy_and_kl(transformer, self._reference, sample)
+            temperature = getattr(self.model.policy, "temperature", 1.0)
+            entropy, kl = entropy_and_kl(transformer, self._reference, sample, self._masks(sample), temperature)
             figures |= {"rollout/entropy": entropy / len(sample.row), "kl/reference": kl / len(chosen)}
         return figures
+
+    def _masks(self, texts: Segments) -> Bool[Tensor, "N V"] | None:
+        """What could be chosen in each step of these texts, by an agent that looks at masks; None where everything."""
+        episodes = attribute_of(self.training_env, "episodes", None)
+        agent: Any = self.model
+        if not getattr(episodes, "constraints", ()) and not hasattr(agent, "masks"):
+            return None
+        if "action_masks" not in signature(agent.predict).parameters:
+            return None
+        prefixes = texts.prefixes().to(torch.int32)
+        lengths, starts = (texts.position + 1).cpu().numpy(), texts.first[texts.row].cpu().numpy()
+        masks = episodes.masks(prefixes.cpu().numpy(), lengths, starts, np.zeros(len(lengths), bool))
+        if hasattr(agent, "masks"):  # NLPO's own go on top
+            masks = agent.masks(prefixes, masks)
+        return torch.as_tensor(masks, device=texts.tokens.device)
 
     def _of_tokens(self) -> dict[str, float]:
         """How much, and how fast: over the update before and this rollout."""
@@ -203,18 +223,34 @@ def segments_of(ends: Sequence[dict[str, Any]], device: torch.device) -> Segment
 
 
 @torch.no_grad()
-def entropy_and_kl(policy: CausalNetwork, reference: CausalNetwork, texts: Segments) -> tuple[float, float]:
+def entropy_and_kl(
+    policy: CausalNetwork,
+    reference: CausalNetwork,
+    texts: Segments,
+    masks: Bool[Tensor, "N V"] | None = None,
+    temperature: float = 1.0,
+) -> tuple[float, float]:
     """Entropy of the policy, and KL(policy || reference), in nats, summed over every state of these texts.
 
     Exact in each state. The mean of the second over texts that the policy has written estimates the KL between the two
     distributions over texts (Amini et al. 2025).
+
+    Args:
+        policy: the network that writes.
+        reference: what it is measured from.
+        texts: N steps.
+        masks: both distributions are over these tokens alone; None for all.
+        temperature: divides the logits of both.
     """
     ours, theirs = hidden_states(policy, texts), hidden_states(reference, texts)
     entropy, kl = 0.0, 0.0
     for i in range(0, len(ours), CHUNK):
-        logits = policy.logits(ours[i : i + CHUNK])
-        entropy += float(logprob_and_entropy(logits, texts.actions[i : i + CHUNK])[1].sum())
-        kl += float(kl_divergence(logits, reference.logits(theirs[i : i + CHUNK])).sum())
+        some = slice(i, i + CHUNK)
+        logits, reference_logits = policy.logits(ours[some]) / temperature, reference.logits(theirs[some]) / temperature
+        if masks is not None:
+            logits, reference_logits = forbid(logits, masks[some]), forbid(reference_logits, masks[some])
+        entropy += float(logprob_and_entropy(logits, texts.actions[some])[1].sum())
+        kl += float(kl_divergence(logits, reference_logits).sum())
     return entropy, kl
 
 

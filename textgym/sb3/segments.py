@@ -59,6 +59,11 @@ class Segments:
         """The token chosen in each step."""
         return self.tokens[self.row, self.position + 1]
 
+    def prefixes(self) -> Int[Tensor, "N L"]:
+        """What each step saw, as an observation: the tokens up to its position, -1 beyond."""
+        columns = torch.arange(self.tokens.shape[1], device=self.tokens.device)
+        return self.tokens[self.row].masked_fill(columns > self.position[:, None], -1)
+
 
 def hidden_states(network: CausalNetwork, segments: Segments) -> Float[Tensor, "N C"]:
     """The hidden state that chose the action of each step, in the order of the steps; with gradient.
