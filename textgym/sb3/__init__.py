@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from textgym.sb3.maskable import MaskableEpisodeRolloutBuffer as MaskableEpisodeRolloutBuffer
     from textgym.sb3.maskable import MaskableTransformerPolicy as MaskableTransformerPolicy
     from textgym.sb3.policies import TransformerPolicy
+    from textgym.sb3.replay import PrefixReplayBuffer
     from textgym.sb3.text_buffer import WholeTextBuffer
     from textgym.sb3.vec_env import TextGenVecEnv, make_sb3_env
     from textgym.sb3.whole_texts import WholeTextAlgorithm
@@ -37,6 +38,7 @@ _HOMES = {
     "MaskableTransformerPolicy": "maskable",
     "PPO_DEFAULTS": "defaults",
     "RefreshReference": "kl_control",
+    "PrefixReplayBuffer": "replay",
     "RewardLog": "callbacks",
     "TextGenVecEnv": "vec_env",
     "TrainingCheckpoint": "checkpoints",
@@ -57,6 +59,7 @@ __all__ = [
     "EpisodeLog",
     "EpisodeRolloutBuffer",
     "RefreshReference",
+    "PrefixReplayBuffer",
     "RewardLog",
     "TextGenVecEnv",
     "TrainingCheckpoint",
