@@ -196,6 +196,17 @@ def test_learning_writes_the_log_and_changes_no_parameter(task, name, tmp_path):
         assert torch.equal(agent.policy.state_dict()[key], value)
 
 
+@pytest.mark.parametrize("name", ["greedy", "beam", "best_of_n"])
+def test_prefixes_are_decoded_a_token_at_a_time(task, name, monkeypatch):
+    agent, decoded = agent_of(BUILDERS[name], task), []
+    network = agent.policy.transformer
+    decode = network.decode
+    monkeypatch.setattr(network, "decode", lambda tokens, cache: decoded.append(len(tokens)) or decode(tokens, cache))
+    monkeypatch.setattr(network, "forward", None)
+    agent.predict(agent.env.reset())
+    assert decoded
+
+
 @pytest.mark.parametrize("name", ["greedy", "beam"])
 def test_a_saved_agent_plans_as_it_did(task, name, tmp_path):
     agent = agent_of(BUILDERS[name], task, **({"width": 3} if name == "beam" else {}))

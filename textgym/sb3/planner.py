@@ -117,7 +117,6 @@ class PlanningAlgorithm(OnPolicyAlgorithm):
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer | None, n_rollout_steps: int
     ) -> bool:
         """Steps in every row, without a buffer."""
-        self.policy.set_training_mode(False)
         callback.on_rollout_start()
         for _ in range(n_rollout_steps):
             actions, _ = self.predict(self._last_obs)
@@ -152,6 +151,7 @@ class PlanningAlgorithm(OnPolicyAlgorithm):
             deterministic: changes nothing; an agent that plans has one way to act.
             action_masks: (V,) or (B, V) which tokens may come next; None asks the environment.
         """
+        self.policy.set_training_mode(False)  # the cache of prefixes is used in no other
         found = np.asarray(observation)
         tokens = found.reshape(-1, found.shape[-1]).astype(np.int32)
         lengths = (tokens >= 0).sum(1)
