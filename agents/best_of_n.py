@@ -118,10 +118,9 @@ class BestOfN(PlanningAlgorithm):
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_places"]
 
-    def dump_logs(self, iteration: int = 0) -> None:
-        """As in the base class, with the number of tokens that were drawn."""
-        self.logger.record("plan/drawn", self.drawn)
-        super().dump_logs(iteration)
+    def figures(self) -> dict[str, float]:
+        """How many tokens were drawn in all."""
+        return {"plan/drawn": self.drawn}
 
     def state_dict(self) -> dict[str, Any]:
         """As in the base class, with the number of tokens that were drawn."""

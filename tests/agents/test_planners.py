@@ -192,6 +192,8 @@ def test_learning_writes_the_log_and_changes_no_parameter(task, name, tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["tokens/total"] for row in rows] == [128, 256, 384] and all("reward/paid" in row for row in rows)
     assert ("kl/reference" in rows[0]) == (name != "random")
+    if name == "best_of_n":
+        assert rows[-1]["plan/drawn"] == agent.drawn > 5 * 300
     for key, value in before.items():
         assert torch.equal(agent.policy.state_dict()[key], value)
 

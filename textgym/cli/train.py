@@ -11,6 +11,7 @@ from textgym.cli import options
 from textgym.cli.options import DEFAULTS, MODEL, REWARD, RUN
 from textgym.cli.settings import named_values
 from textgym.cli.terminal import print_json, speak, stderr, stdout, visible
+from textgym.models.folder import CONFIG_FILE
 from textgym.runs.config import DEFAULT_KL, TrainConfig
 from textgym.runs.record import RUN_FILE, resumed_config
 
@@ -277,7 +278,7 @@ def _show(result: "TrainResult", out: Path, *, quiet: bool) -> None:
         facts.insert(0, ("verdict", f"{summary['verdict']['name']}: {summary['verdict']['text']}"))
     if "kl_bound" in summary:
         facts.insert(0, ("KL", f"at most {summary['kl_bound']:.2f} nats a text from the starting model"))
-    if not quiet and (out / "model").exists():
+    if not quiet and (out / "model" / CONFIG_FILE).exists():  # the folder alone may be an earlier run's
         again = f'textgym generate --model {out / "model"} --prompt "..."'
         facts.append(("next", f"{again} · textgym explain --task {result.task.name}" if told else again))
     print_facts(console, facts)

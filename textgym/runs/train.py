@@ -124,6 +124,8 @@ def train(
     after = evaluate_agent(agent, reference, task, reward, n=prompts, seed=seed)
     summary = _summary(config, task, reward, before, after)
     summary["tokens"] = {"pretrain": start.metadata.get("tokens", 0), "agent": agent.num_timesteps}
+    if (drawn := getattr(agent, "drawn", None)) is not None:
+        summary["tokens"]["drawn"] = drawn
     summary["seconds"] = {"agent": seconds, "total": time.perf_counter() - begun}
     summary["tokens_per_second"] = agent.num_timesteps / seconds
     if (bound := getattr(agent, "kl_bound", None)) is not None:

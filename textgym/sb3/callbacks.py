@@ -31,6 +31,8 @@ from textgym.types import TextBatch, Tokenizer
 ALWAYS: dict[str, Scorer] = {"rollout/rep_4": Repetition(n=4), "rollout/distinct_2": Distinct(n=2)}
 """Looked at whatever the reward is."""
 COMPONENT, GOLD = "reward_components/", "gold/"
+NOTED = ("train/", "lagrangian/", "plan/")
+"""Beginnings of the names of what others have logged, and the rows of the file hold too."""
 STDOUT_WIDTH = 33
 """Stable-Baselines3's table cuts longer names, and raises where two of them are then the same."""
 CHUNK = 256
@@ -57,8 +59,8 @@ class RewardLog(BaseCallback):
     begins, the findings of `check_settings` are issued as warnings.
 
     Args:
-        path: a JSON Lines file that each rollout appends a row to, the figures of the update before and those of
-            `DualAscent` included.
+        path: a JSON Lines file that each rollout appends a row to, the figures of the update before, of `DualAscent`
+            and of plans included.
         reference: checkpoint folder of the model that KL is measured from. A training that is resumed in another
             process needs it, or a buffer with a reference: its policy is no longer what it began as.
         sample: episodes a rollout that entropy and KL are taken of.
@@ -137,7 +139,7 @@ class RewardLog(BaseCallback):
             self.logger.record(name, value, exclude="stdout" if len(name) > STDOUT_WIDTH else None)
         self._ends = []
         if self.path is not None:
-            update = {k: v for k, v in self.logger.name_to_value.items() if k.startswith(("train/", "lagrangian/"))}
+            update = {k: v for k, v in self.logger.name_to_value.items() if k.startswith(NOTED)}
             try:
                 row = {name: _number(value) for name, value in {**figures, **update}.items()}
                 append_lines(self.path, (json.dumps(row) + "\n").encode())

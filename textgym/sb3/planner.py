@@ -127,12 +127,18 @@ class PlanningAlgorithm(OnPolicyAlgorithm):
                 return False
             self._update_info_buffer(infos, dones)
             self._last_obs, self._last_episode_starts = new_obs, dones  # type: ignore[assignment]
+        for name, value in self.figures().items():
+            self.logger.record(name, value)
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
 
     def train(self) -> None:
         """Nothing is learned."""
+
+    def figures(self) -> dict[str, float]:
+        """What a line of the log says of the plans; their names begin with `plan/`."""
+        return {}
 
     def predict(
         self,
