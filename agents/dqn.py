@@ -33,9 +33,9 @@ DQN_DEFAULTS: dict[str, Any] = {
     "buffer_size": 20_000,  # steps: 8 MB at L = 97, where the default of a million would be 388
     "learning_starts": 1_000,  # tokens at random before the first update
     "train_freq": 8,  # steps of all rows from one training to the next
-    "gradient_steps": 8,
+    "gradient_steps": 32,  # updates each time: with 64 rows a token is replayed 16 times
     "batch_size": 256,  # tokens, of whole texts
-    "learning_rate": 1e-3,  # the Q head is new
+    "learning_rate": 3e-4,  # of trunk and head; 1e-3 did not settle
     "target_update_interval": 1_000,  # tokens; a reward at the end moves one token towards the beginning each time
     "exploration_fraction": 0.5,  # of the training, in which epsilon falls from 1
     "exploration_final_eps": 0.05,  # an epsilon a token: of 64 tokens 3 are still drawn at random
