@@ -22,7 +22,7 @@ from textgym.oracle import solve
 from textgym.sb3 import make_sb3_env
 from textgym.sb3.network import build_network
 
-FEWER = 8
+FEWER = 4
 """Where rollouts have few texts, and so cost the more, there are so many times fewer texts."""
 
 LEVEL = 0.01
@@ -46,7 +46,7 @@ class Plan:
         seed: of the weights and of all draws.
     """
 
-    texts: int = 256_000
+    texts: int = 64_000
     rows: int = 256
     directions: int = 24
     world: str = "bigram"
