@@ -203,5 +203,6 @@ def build(
     chosen = {**DQN_DEFAULTS, "gamma": environment_gamma(env, gamma), **settings}
     if learning_rate is not None:
         chosen["learning_rate"] = learning_rate
-    policy_kwargs = TransformerExtractor.policy_kwargs(model, frozen=frozen, net_arch=net_arch)
+    extracting = TransformerExtractor.policy_kwargs(model, frozen=frozen, net_arch=net_arch)
+    policy_kwargs = {"optimizer_kwargs": {"fused": True}, **extracting, **chosen.pop("policy_kwargs", {})}
     return MaskableDQN("MlpPolicy", env, policy_kwargs=policy_kwargs, **chosen)

@@ -118,7 +118,7 @@ class PrefixReplayBuffer(ReplayBuffer):
         first = (whole >= 0).sum(1) - counts
         back = np.concatenate([np.arange(count)[::-1] for count in counts])
         where = (np.repeat(last, counts) - back) % self.buffer_size, np.repeat(rows, counts)
-        segments = Segments(*map(self.to_torch, (whole.clip(min=0), first, counts)))
+        segments = Segments(self.to_torch(whole.clip(min=0)), self.to_torch(first), self.to_torch(counts))
         ended = self.dones[where] * (1 - self.timeouts[where]) > 0
         return TextSamples(
             segments, self.to_torch(self._normalize_reward(self.rewards[where], env)), self.to_torch(ended)
