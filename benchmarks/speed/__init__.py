@@ -10,6 +10,7 @@ half an hour on two cores, and 12 GiB of memory. TRL comes with `pip install 'te
 
 Experiments:
     race: PPO of 64 rows at setting A beside the obvious way, TRL's GRPOTrainer, and the rate of matrix products.
+    agents: every agent that learns while it writes, at setting A, and GRPO beside TRL's.
     lengths: the ratio to the obvious way, and our cost a token, at completions of 32 to 256 tokens.
     environment: environments alone.
     reward: what the default reward adds to a rollout.

@@ -1,14 +1,70 @@
-"""The agents that race: Stable-Baselines3's PPO on our policy, and the same PPO the obvious way."""
+"""The agents that race: SB3's PPO on our policy, the same PPO the obvious way, and all others that learn."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from textgym.benchmarks.speed.obvious import PaddedTransformer
 from textgym.benchmarks.speed.setting import Setting
 
+from textgym.runs.agents import agent_builder
 from textgym.sb3 import PPO_DEFAULTS, TransformerPolicy, make_sb3_env
+from textgym.scorers.base import Scorer
+from textgym.types import Scores, TextBatch
+
+LEARNERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "PPO": ("ppo", ("n_steps", "batch_size", "n_epochs")),
+    "A2C": ("a2c", ("n_steps",)),
+    "REINFORCE": ("reinforce", ()),
+    "RLOO": ("rloo", ()),
+    "GRPO": ("grpo", ("batch_size", "n_epochs")),
+    "GRPO, one epoch": ("grpo", ("batch_size",)),
+    "expert iteration": ("expert_iteration", ("batch_size", "n_epochs")),
+    "MaskablePPO": ("maskable_ppo", ("n_steps", "batch_size", "n_epochs")),
+    "NLPO": ("nlpo", ("n_steps", "batch_size", "n_epochs")),
+    "TRPO": ("trpo", ("n_steps", "batch_size")),
+}
+"""Agents that learn while they write, by what they are called: entry point, and what the setting decides of them."""
+
+
+@dataclass(frozen=True)
+class FirstToken(Scorer):
+    """The first token's id over V: costs nothing, and differs between texts, as the reward that TRL is given here.
+
+    Args:
+        vocabulary: V.
+    """
+
+    vocabulary: int = 1
+
+    def score(self, batch: TextBatch) -> Scores:
+        """In [0, 1)."""
+        return Scores(np.array([ids[0] / self.vocabulary for ids in batch.completions]))
+
+
+def learner(setting: Setting, name: str) -> OnPolicyAlgorithm:
+    """One of `LEARNERS`, one completion a row and rollout, without a KL penalty, as TRL has none by default.
+
+    Args:
+        setting: the shapes; the settings of optimization that it does not have are the agent's own.
+        name: of the agent.
+    """
+    agent, decided = LEARNERS[name]
+    build: Any = agent_builder(agent)
+    shapes = {"n_steps": setting.max_new_tokens, "batch_size": setting.batch_size, "n_epochs": setting.epochs}
+    if name.endswith("one epoch"):
+        shapes, decided = shapes | {"n_epochs": 1}, (*decided, "n_epochs")
+    needed: Mapping[str, Any] = getattr(build, "environment", {})
+    reward = FirstToken(setting.vocab_size)
+    env = make_sb3_env(n_envs=setting.rows, seed=setting.seed, task=setting.task(), reward=reward, **needed)
+    chosen = {key: shapes[key] for key in decided}
+    made: OnPolicyAlgorithm = build(env, setting.policy_model, seed=setting.seed, device="cpu", **chosen)
+    return made
 
 
 def textgym_agent(
@@ -91,7 +147,7 @@ class RolloutClock(BaseCallback):
         return True
 
 
-def parameters(agent: PPO) -> int:
+def parameters(agent: OnPolicyAlgorithm) -> int:
     """Trainable parameters of its network, without the critic's."""
     network: torch.nn.Module = getattr(agent.policy, "transformer", agent.policy)
     return sum(p.numel() for p in network.parameters())

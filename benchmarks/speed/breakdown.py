@@ -1,4 +1,4 @@
-"""Where the time of PPO goes: functions wrapped in timers, each second counted once, all adding up to the wall time.
+"""Where an agent's time goes: functions wrapped in timers, each second counted once, all adding up to the wall time.
 
 Entering a wrapped function pauses the part around it, so parts are exclusive: scoring happens inside the environment's
 step, and is not counted there.
@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from stable_baselines3 import PPO
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from textgym.sb3 import policies
 from textgym.scorers.reward import Reward
@@ -77,13 +77,14 @@ class Stopwatch:
         self._since = now
 
 
-def targets(agent: PPO) -> list[tuple[Any, str, str]]:
+def targets(agent: OnPolicyAlgorithm) -> list[tuple[Any, str, str]]:
     """(owner, attribute, part) of every function that is wrapped."""
     policy: Any = agent.policy
     return [
         (agent.env, "step", "environment"),
         (Reward, "score", "scoring"),
         (policy, "forward", "rollout forward"),
+        (policy, "act", "rollout forward"),
         (policy, "predict_values", "rollout forward"),
         (policies, "draw", "sampling"),
         (policy, "evaluate_actions", "training forward"),
@@ -106,8 +107,8 @@ def timed(stopwatch: Stopwatch, wrapped: list[tuple[Any, str, str]]) -> Iterator
         yield
 
 
-def where_time_goes(agent: PPO, iterations: int) -> dict[str, float]:
-    """Seconds of each part over PPO iterations, in turns with as many that are not timed.
+def where_time_goes(agent: OnPolicyAlgorithm, iterations: int) -> dict[str, float]:
+    """Seconds of each part over iterations, in turns with as many that are not timed.
 
     Args:
         agent: with our policy; learns.

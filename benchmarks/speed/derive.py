@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from textgym.benchmarks.speed.experiments import ATTENTION, OBVIOUS, OURS, PRODUCTS, TRL, TRL_EXACT, TRL_WHOLE
+from textgym.benchmarks.speed.experiments import ATTENTION, OBVIOUS, OURS, PRODUCTS, TRL, TRL_EXACT, TRL_ONCE, TRL_WHOLE
 from textgym.benchmarks.speed.rows import Row
 
 RATE = "tokens_per_second"
@@ -60,15 +60,15 @@ def cases(rows: Sequence[Row], experiment: str) -> list[str]:
     return list(dict.fromkeys(row["case"] for row in rows if row["experiment"] == experiment))
 
 
-def ratio(rows: Sequence[Row], experiment: str, case: str, theirs: str) -> list[float]:
+def ratio(rows: Sequence[Row], experiment: str, case: str, theirs: str, ours: str = OURS) -> list[float]:
     """Our tokens a second over those of another side, turn by turn."""
-    ours = figures(rows, experiment, case, OURS, RATE)
-    return together(lambda a, b: a / b, ours, figures(rows, experiment, case, theirs, RATE))
+    sides = (figures(rows, experiment, case, name, RATE) for name in (ours, theirs))
+    return together(lambda a, b: a / b, *sides)
 
 
-def best_of_trl(rows: Sequence[Row]) -> list[float]:
+def best_of_trl(rows: Sequence[Row], experiment: str = "race", ours: str = OURS) -> list[float]:
     """Our tokens a second over the better of TRL's two ways to take minibatches."""
-    sides = (figures(rows, "race", "setting A", name, RATE) for name in (OURS, TRL, TRL_WHOLE))
+    sides = (figures(rows, experiment, "setting A", name, RATE) for name in (ours, TRL, TRL_WHOLE))
     return together(lambda ours, *theirs: ours / max(theirs), *sides)
 
 
@@ -127,6 +127,7 @@ def targets(rows: Sequence[Row]) -> list[Target]:
     ]
     added = [figures(rows, "reward", case, "default reward", "added") for case in cases(rows, "reward")]
     race, gpu = ("race", "setting A"), ("gpu", next(iter(cases(rows, "gpu")), ""))
+    agents = ("agents", "setting A")
     lengths = [case for case in cases(rows, "lengths") if ratio(rows, "lengths", case, OBVIOUS)]
     ends = [median(ratio(rows, "lengths", case, OBVIOUS)) for case in lengths]
     growth = [ends[-1] / ends[0]] if len(ends) > 1 else []
@@ -142,6 +143,16 @@ def targets(rows: Sequence[Row]) -> list[Target]:
             "%",
         ),
         Target("share of the limit (large square)", 0.45, True, share_of_limit(rows, *race, "gflops_square"), "%"),
+        Target("GRPO, textgym / TRL GRPO (the better of two)", 1.5, True, best_of_trl(rows, "agents", "GRPO"), "x"),
+        Target(
+            "GRPO of one epoch, textgym / TRL GRPO of one",
+            1.5,
+            True,
+            ratio(rows, *agents, TRL_ONCE, "GRPO, one epoch"),
+            "x",
+        ),
+        Target("REINFORCE / PPO", 2.2, True, ratio(rows, *agents, "PPO", "REINFORCE"), "x"),
+        Target("RLOO / PPO", 2.2, True, ratio(rows, *agents, "PPO", "RLOO"), "x"),
         Target("cost a token, dearest T / cheapest", 1.5, False, flatness(rows), "x"),
         Target("ratio to the obvious way, longest T / shortest", 1, True, growth, "x"),
         Target("vector environment, transitions a CPU-second", 2.5e6, True, alone[0], "/s"),

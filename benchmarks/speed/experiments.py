@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from textgym.benchmarks.speed import gpu, measure, memory, peer, scoring
-from textgym.benchmarks.speed.agents import textgym_agent
+from textgym.benchmarks.speed.agents import LEARNERS, learner, textgym_agent
 from textgym.benchmarks.speed.arithmetic import attention_alone, matrix_products
 from textgym.benchmarks.speed.breakdown import where_time_goes
 from textgym.benchmarks.speed.plan import Plan
@@ -15,7 +15,7 @@ from textgym.benchmarks.speed.rows import Row, all_versions, code_hash, config_h
 from textgym.benchmarks.speed.setting import Setting
 
 OURS, OBVIOUS, TRL, TRL_WHOLE = "textgym PPO", "obvious PPO", "TRL GRPO", "TRL GRPO, one minibatch"
-TRL_EXACT = "TRL GRPO, exact GELU"
+TRL_EXACT, TRL_ONCE = "TRL GRPO, exact GELU", "TRL GRPO, one epoch"
 PLAIN, COMPILED = "textgym PPO, no CUDA graph", "textgym PPO, compiled"
 PRODUCTS, ATTENTION = "matrix products", "attention alone"
 
@@ -92,6 +92,20 @@ def race(plan: Plan) -> Iterator[Unit]:
     yield Unit("race", "setting A", setting, sides, amounts)
 
 
+def agents(plan: Plan) -> Iterator[Unit]:
+    """Setting A: every agent that learns while it writes, and TRL's GRPO with the same epochs and minibatches."""
+    setting, n = plan.setting, plan.iterations
+    absent = peer.missing_peer()
+    sides: dict[str, Measure | str] = {name: partial(measure.agent, setting, name, n) for name in LEARNERS}
+    sides |= {
+        TRL: absent or partial(peer.trl_grpo, setting, n),
+        TRL_WHOLE: absent or partial(peer.trl_grpo, setting, n, whole=True),
+        TRL_EXACT: absent or partial(peer.trl_grpo, setting, n, exact=True),
+        TRL_ONCE: absent or partial(peer.trl_grpo, replace(setting, epochs=1), n),
+    }
+    yield Unit("agents", "setting A", setting, sides, {"iterations": n})
+
+
 def lengths(plan: Plan) -> Iterator[Unit]:
     """The two ways to put a Transformer into SB3 at growing T, about as many tokens of ours at each."""
     for budget in plan.budgets:
@@ -144,12 +158,13 @@ def memory_use(plan: Plan) -> Iterator[Unit]:
 
 
 def profile(plan: Plan) -> Iterator[Unit]:
-    """Where the time goes: setting A, long texts, and the default reward on the task `docstrings`."""
+    """Where the time goes: setting A, long texts, whole texts, and the default reward on the task `docstrings`."""
     amounts = {"iterations": plan.iterations, "corpus": plan.corpus}
     long = replace(plan.setting, max_new_tokens=max(plan.budgets))
     for case, setting in (("setting A", plan.setting), (f"T = {long.max_new_tokens}", long)):
         n = _iterations(plan, setting.max_new_tokens)
         yield Unit("profile", case, setting, {OURS: partial(_profile, setting, n)}, amounts)
+    yield Unit("profile", "RLOO", plan.setting, {OURS: partial(_profile_of, plan.setting, plan.iterations)}, amounts)
     side = partial(_profile, plan.setting, plan.iterations, plan.corpus, default=True)
     yield Unit("profile", "default reward", plan.setting, {OURS: side}, amounts)
 
@@ -157,6 +172,10 @@ def profile(plan: Plan) -> Iterator[Unit]:
 def _profile(setting: Setting, iterations: int, corpus: str | None = None, default: bool = False) -> dict[str, float]:
     agent = textgym_agent(setting, scoring.open_task(setting, corpus), None) if default else textgym_agent(setting)
     return where_time_goes(agent, iterations)
+
+
+def _profile_of(setting: Setting, iterations: int, name: str = "RLOO") -> dict[str, float]:
+    return where_time_goes(learner(setting, name), iterations)
 
 
 def on_gpu(plan: Plan) -> Iterator[Unit]:
@@ -181,6 +200,7 @@ def on_gpu(plan: Plan) -> Iterator[Unit]:
 
 EXPERIMENTS: dict[str, Callable[[Plan], Iterator[Unit]]] = {
     "race": race,
+    "agents": agents,
     "lengths": lengths,
     "environment": environment,
     "reward": reward,

@@ -8,7 +8,8 @@ import gymnasium as gym
 import numpy as np
 import torch
 from stable_baselines3 import PPO
-from textgym.benchmarks.speed.agents import RolloutClock, obvious_agent, textgym_agent
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from textgym.benchmarks.speed.agents import RolloutClock, learner, obvious_agent, textgym_agent
 from textgym.benchmarks.speed.setting import Setting
 
 
@@ -34,6 +35,12 @@ def warm_ppo(agent: PPO, setting: Setting, iterations: int, device: str) -> dict
     return {**_learn(agent, iterations * setting.tokens, clock_of(device)), "gflop_per_token": gflop(setting)}
 
 
+def agent(setting: Setting, name: str, iterations: int) -> dict[str, float]:
+    """One of `agents.LEARNERS`, after one iteration to warm up."""
+    made = learner(setting, name).learn(setting.tokens)
+    return _learn(made, iterations * setting.tokens, clock_of("cpu"))
+
+
 def obvious_ppo(setting: Setting, steps: int) -> dict[str, float]:
     """SB3's PPO with the padded Transformer and the default buffer, after one short rollout to warm up."""
     obvious_agent(setting, 1).learn(setting.rows)
@@ -45,7 +52,7 @@ def gflop(setting: Setting) -> float:
     return setting.flop_per_token / 1e9
 
 
-def _learn(agent: PPO, tokens: int, now: Callable[[], float]) -> dict[str, float]:
+def _learn(agent: OnPolicyAlgorithm, tokens: int, now: Callable[[], float]) -> dict[str, float]:
     """Tokens a second of `learn`."""
     rollouts = RolloutClock(now)
     began = now()

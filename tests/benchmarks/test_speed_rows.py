@@ -8,7 +8,7 @@ from rich.console import Console
 from textgym.benchmarks.speed import __main__ as speed
 from textgym.benchmarks.speed import derive, experiments, report, rows
 from textgym.benchmarks.speed.breakdown import PARTS
-from textgym.benchmarks.speed.experiments import EXPERIMENTS, OBVIOUS, OURS, PRODUCTS, TRL, TRL_WHOLE, Unit
+from textgym.benchmarks.speed.experiments import EXPERIMENTS, OBVIOUS, OURS, PRODUCTS, TRL, TRL_ONCE, TRL_WHOLE, Unit
 from textgym.benchmarks.speed.picture import draw
 from textgym.benchmarks.speed.plan import QUICK, Plan
 from typer.testing import CliRunner
@@ -113,6 +113,14 @@ def test_ratios_are_taken_turn_by_turn(row):
     assert derive.best_of_trl(found) == [2, 2, 500]  # against the better of TRL's two, whichever that is
 
 
+def test_grpo_races_with_its_own_kind_and_one_pass_with_four_epochs(row):
+    speeds = {"GRPO": 300, "GRPO, one epoch": 900, "RLOO": 800, "REINFORCE": 600, "PPO": 200}
+    speeds |= {TRL: 100, TRL_WHOLE: 150, TRL_ONCE: 450}
+    found = [row(name, {"tokens_per_second": speed}, experiment="agents") for name, speed in speeds.items()]
+    medians = {target.claim: target.found for target in derive.targets(found) if target.found}
+    assert list(medians.values()) == [[2], [2], [3], [4]] and "REINFORCE / PPO" in medians
+
+
 def test_the_share_of_the_limit_is_work_done_over_work_possible(row):
     found = [
         row(OURS, {"tokens_per_second": 2000, "gflop_per_token": 0.025}),
@@ -157,7 +165,7 @@ def test_every_target_is_known_from_a_full_measurement(measured):
 
 def test_shares_of_the_profile_add_up(measured):
     found = report.shares(rows.read(measured))
-    assert list(found) == ["setting A", "T = 8", "default reward"]
+    assert list(found) == ["setting A", "T = 8", "RLOO", "default reward"]
     assert all(list(parts) == list(PARTS) and sum(parts.values()) == pytest.approx(1) for parts in found.values())
 
 

@@ -3,10 +3,11 @@ import subprocess
 import numpy as np
 import pytest
 from textgym.benchmarks.speed import gpu, measure, memory, peer
-from textgym.benchmarks.speed.agents import textgym_agent
+from textgym.benchmarks.speed.agents import LEARNERS, FirstToken, learner, textgym_agent
 
 from textgym.errors import MissingExtraError, TextGymError
 from textgym.models import likelihood
+from textgym.types import TextBatch
 
 
 def test_every_text_of_ours_has_the_whole_length(tiny):
@@ -23,6 +24,23 @@ def test_ours_and_the_obvious_way_make_the_stated_tokens(tiny):
         assert side["tokens_per_second"] == side["tokens"] / side["seconds"]
         rollout, training = side["rollout_tokens_per_second"], side["training_tokens_per_second"]
         assert 1 / side["tokens_per_second"] == pytest.approx(1 / rollout + 1 / training)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_every_learner_makes_the_stated_tokens_and_uses_them_as_often_as_the_setting_says(tiny, name):
+    assert measure.agent(tiny, name, 2)["tokens"] == 2 * tiny.tokens
+    agent = learner(tiny, name)
+    once = name in ("REINFORCE", "RLOO", "GRPO, one epoch", "A2C", "TRPO")
+    assert getattr(agent, "n_epochs", 1) == (1 if once else tiny.epochs)
+    assert getattr(agent, "batch_size", tiny.batch_size) in (tiny.batch_size, None, 128)
+
+
+def test_the_reward_of_the_race_differs_between_texts(tiny):
+    task = tiny.task()
+    batch = TextBatch(
+        [task.train.prompt(0)] * 2, [np.array([16, 3], np.int32), np.array([32, 3], np.int32)], task.tokenizer
+    )
+    assert FirstToken(64).score(batch).values.tolist() == [0.25, 0.5]
 
 
 @pytest.mark.skipif(peer.missing_peer() is not None, reason=str(peer.missing_peer()))
