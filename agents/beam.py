@@ -17,6 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from textgym.envs import dynamics
 from textgym.errors import TaskError
 from textgym.sb3 import TransformerPolicy
+from textgym.sb3.agent import needs
 from textgym.sb3.planner import Lengths, Masks, PlanningAlgorithm, Tokens
 from textgym.types import TokenIds
 
@@ -107,6 +108,7 @@ def _best_children(
     return ranked, places // vocabulary, places % vocabulary
 
 
+@needs(autoreset=False)  # else rows begin one by one, and each would be planned alone
 def build(
     env: VecEnv,
     model: str | Path,

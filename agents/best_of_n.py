@@ -23,6 +23,7 @@ from textgym.envs.episodes import OWN_PROMPT
 from textgym.errors import TaskError
 from textgym.models.sampling import draw
 from textgym.sb3 import TransformerPolicy
+from textgym.sb3.agent import needs
 from textgym.sb3.planner import Lengths, Masks, PlanningAlgorithm, Tokens
 from textgym.types import TokenIds
 
@@ -132,6 +133,7 @@ class BestOfN(PlanningAlgorithm):
         self.drawn = int(state["drawn"])
 
 
+@needs(autoreset=False)  # else rows begin one by one, and each would be planned alone
 def build(
     env: VecEnv,
     model: str | Path,

@@ -6,13 +6,14 @@ import json
 import numpy as np
 import pytest
 import torch
+from stable_baselines3.common.callbacks import ConvertCallback
 from textgym.agents import beam, best_of_n, greedy, random
 from textgym.agents.exact_policy import agent_policy
 
 import textgym
 from textgym.errors import SpaceError, TaskError
 from textgym.oracle import solve
-from textgym.sb3 import RewardLog, make_sb3_env
+from textgym.sb3 import RewardLog, TrainingCheckpoint, make_sb3_env, resume
 
 pytestmark = pytest.mark.filterwarnings("ignore:the policy starts from random weights")
 
@@ -207,6 +208,43 @@ def test_prefixes_are_decoded_a_token_at_a_time(task, name, monkeypatch):
     monkeypatch.setattr(network, "forward", None)
     agent.predict(agent.env.reset())
     assert decoded
+
+
+def test_a_training_that_is_stopped_in_mid_text_goes_on_with_its_plans(task, tmp_path):
+    def trained(name, left=None, stop=None):
+        agent = agent_of(best_of_n.build, task, n=3, n_steps=3)
+        metrics, folder = tmp_path / f"{name}.jsonl", tmp_path / name
+        if left is not None:
+            left = resume(agent, folder, metrics=metrics)
+        callbacks = [RewardLog(metrics), TrainingCheckpoint(folder)]
+        if stop is not None:
+            callbacks.append(ConvertCallback(stop))
+        agent.learn(192 if left is None else left, callback=callbacks, reset_num_timesteps=left is None)
+        return [json.loads(line) for line in metrics.read_text().splitlines()], agent.drawn
+
+    def stop(found, _):
+        if found["self"].num_timesteps > 120:
+            raise KeyboardInterrupt
+        return True
+
+    whole, drawn = trained("whole")
+    with pytest.raises(KeyboardInterrupt):
+        trained("stopped", stop=stop)
+    rows, again = trained("stopped", left=0)
+    assert len(rows) == 4 and again == drawn
+    for row, due in zip(rows, whole, strict=True):
+        assert {**row, "tokens/per_second": 0} == {**due, "tokens/per_second": 0}
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_where_rows_rest_a_rollout_is_one_text_a_row_planned_at_once(task, name):
+    env = make_sb3_env(n_envs=6, task=task, seed=0, autoreset=False)
+    agent = BUILDERS[name](env, "tiny", seed=0)
+    asked, plan = [], agent.plan
+    agent.plan = lambda tokens, *rest: asked.append(len(tokens)) or plan(tokens, *rest)
+    ends = episodes_of(agent, 1)
+    assert len(ends) == 6 and agent.num_timesteps == sum(len(end["completion"]) for end in ends)
+    assert asked == [6] or name in ("greedy", "random")
 
 
 @pytest.mark.parametrize("name", ["greedy", "beam"])

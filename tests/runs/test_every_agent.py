@@ -10,9 +10,17 @@ import torch
 from textgym.models.checkpoint import new_model, save_checkpoint
 from textgym.runs.config import TrainConfig
 from textgym.runs.train import open_task, train
+from textgym.sb3.checkpoints import saved_tokens
 
 AGENTS = sorted({point.name for point in entry_points(group="textgym.agents")})
 ENVS = 16
+SETTINGS = {
+    "mle": {"n_steps": 1},  # a batch a checkpoint
+    "dqn": {"buffer_size": 4096, "gradient_steps": 1, "batch_size": 64},  # a checkpoint every 512 tokens
+    "best_of_n": {"n": 3},
+    "trpo": {"cg_max_steps": 3, "n_critic_updates": 2},
+}
+"""Those without which so short a run has no checkpoint but at its start, or takes long."""
 
 pytestmark = pytest.mark.filterwarnings("ignore:the environment has a constraint")
 
@@ -62,7 +70,7 @@ def stop_after(tokens, agent):
 
 @pytest.mark.parametrize("name", AGENTS)
 def test_a_run_leaves_everything_and_one_that_was_stopped_ends_alike(config, tmp_path, name):
-    config = replace(config, agent=name)
+    config = replace(config, agent=name, settings=SETTINGS.get(name, {}))
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     result = train(config, whole)
     for file in ("summary.json", "metrics.jsonl", "samples.jsonl", "episodes.jsonl", "agent.zip", "reference"):
@@ -71,6 +79,7 @@ def test_a_run_leaves_everything_and_one_that_was_stopped_ends_alike(config, tmp
     assert len(result.after.completions) == 6 and "reward" in result.summary["change"]
     with pytest.raises(KeyboardInterrupt):
         train(config, stopped, progress=stop_after(64 * ENVS + 100, name))
+    assert 0 < saved_tokens(stopped / "checkpoints") < config.steps
     resumed = train(config, stopped, resume=True)
     assert rows(stopped) == rows(whole)
     for key in ("before", "after", "change", "tokens"):

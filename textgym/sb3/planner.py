@@ -39,7 +39,7 @@ class PlanningAlgorithm(OnPolicyAlgorithm):
     Args:
         policy: class of the policy, e.g. `TransformerPolicy`; its network is what is planned with.
         env: from `make_sb3_env`.
-        n_steps: steps in each row from one line of the log to the next.
+        n_steps: steps in each row from one line of the log to the next; not looked at where rows rest.
         policy_kwargs: of the policy.
         stats_window_size: as in Stable-Baselines3.
         tensorboard_log: as in Stable-Baselines3.
@@ -116,17 +116,25 @@ class PlanningAlgorithm(OnPolicyAlgorithm):
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer | None, n_rollout_steps: int
     ) -> bool:
-        """Steps in every row, without a buffer."""
+        """Steps in every row, without a buffer; where rows rest that have ended, one text a row."""
+        rests = bool(getattr(env.unwrapped, "rests", False))
         callback.on_rollout_start()
-        for _ in range(n_rollout_steps):
-            actions, _ = self.predict(self._last_obs)
+        if rests:
+            self._last_obs = env.reset()  # type: ignore[assignment]
+        live, steps = np.arange(env.num_envs), 0
+        while len(live) and (rests or steps < n_rollout_steps):
+            observations: Any = self._last_obs
+            actions = np.zeros(env.num_envs, np.int64)
+            actions[live], _ = self.predict(observations[live])
             new_obs, rewards, dones, infos = env.step(actions)
-            self.num_timesteps += env.num_envs
+            self.num_timesteps += len(live)
+            steps += 1
             callback.update_locals(locals())
             if not callback.on_step():
                 return False
             self._update_info_buffer(infos, dones)
             self._last_obs, self._last_episode_starts = new_obs, dones  # type: ignore[assignment]
+            live = live[~dones[live]] if rests else live
         for name, value in self.figures().items():
             self.logger.record(name, value)
         callback.update_locals(locals())
