@@ -12,15 +12,15 @@ from jaxtyping import Float, Float64
 from textgym.agents.exact_policy import agent_policy
 from textgym.benchmarks.oracle.bias import bias
 from textgym.benchmarks.oracle.cases import BETA, CASES, GROUP, Case
+from textgym.benchmarks.oracle.networks import save_network
 from textgym.benchmarks.oracle.targets import flat, score_directions, targets
 from textgym.benchmarks.oracle.unit import Row, Unit
 from torch import Tensor
 
 from textgym.envs.micro import MicroTask, micro
-from textgym.models.checkpoint import load_language_model, save_checkpoint
+from textgym.models.checkpoint import load_language_model
 from textgym.oracle import solve
 from textgym.sb3 import make_sb3_env
-from textgym.sb3.network import build_network
 
 FEWER = 4
 """Where rollouts have few texts, and so cost the more, there are so many times fewer texts."""
@@ -141,7 +141,10 @@ def sampled(plan: Plan, case: Case) -> Sampled:
 
 def _sampled(plan: Plan, case: Case, folder: Path) -> Sampled:
     task = micro(plan.world, vocab_size=plan.vocab_size, horizon=plan.horizon)
-    _save_models(plan, case, task, folder)
+    shape = {"n_layer": 1, "n_head": 1, "n_embd": plan.n_embd}
+    for place, name in enumerate(("start", "reference")):
+        seed = plan.seed + place
+        save_network(folder / name, task, shape, seed=seed, scale=plan.scale, endless=case.endless)
     known = load_language_model(folder / "reference")
     solution = solve(task, gamma=case.gamma, beta=BETA, reference=known, delivery="per_token")
     agent = _agent(plan, case, task, folder)
@@ -182,20 +185,6 @@ def _agent(plan: Plan, case: Case, task: MicroTask, folder: Path) -> Any:
         torch.manual_seed(plan.seed + 2)
         agent.policy.value_head.weight.normal_(std=0.3)
     return agent
-
-
-def _save_models(plan: Plan, case: Case, task: MicroTask, folder: Path) -> None:
-    """Two small networks, far from uniform: one to begin as, and one to be held near."""
-    shape = {"n_layer": 1, "n_head": 1, "n_embd": plan.n_embd}
-    ids = task.tokenizer
-    for seed, name in enumerate(("start", "reference")):
-        banned = (ids.unk_id, ids.sep_id, *((ids.eos_id,) if case.endless else ()))
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(plan.seed + seed)
-            made = build_network({**shape, "banned": banned}, length=task.observation_length, vocabulary=ids.vocab_size)
-            for parameter in made.parameters():
-                parameter.mul_(plan.scale)
-        save_checkpoint(folder / name, made, ids)
 
 
 def _moved(values: list[Tensor], by: Float[Tensor, " D"]) -> list[Tensor]:

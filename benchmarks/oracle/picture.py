@@ -62,10 +62,8 @@ def _curves(axes: Any, title: str, rows: Sequence[Row], what: str) -> None:
 
 def _median_curve(rows: Sequence[Row], what: str) -> list[tuple[float, float]]:
     """(tokens, regret), medians over the runs' points of the same number."""
-    runs: dict[int, list[dict[str, Any]]] = {}
-    for row in rows:
-        runs.setdefault(row["turn"], []).append(row["measured"])
-    points = zip(*runs.values(), strict=False)
+    curves: list[list[dict[str, float]]] = [row.get("curve", [row["measured"]]) for row in rows]
+    points = zip(*curves, strict=False)
     return [
         (median(each["tokens"] for each in point), max(median(each[what] for each in point), FLOOR)) for point in points
     ]

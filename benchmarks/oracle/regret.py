@@ -12,21 +12,20 @@ from time import process_time
 from typing import Any
 
 import numpy as np
-import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 from textgym.agents.exact_policy import agent_policy
 from textgym.benchmarks.oracle.learners import BASELINES, LEARNERS, NEAR, Learner
+from textgym.benchmarks.oracle.networks import save_network
 from textgym.benchmarks.oracle.unit import Row, Unit
 
 from textgym.envs.micro import micro
 from textgym.errors import TaskError
-from textgym.models.checkpoint import load_language_model, save_checkpoint
+from textgym.models.checkpoint import load_language_model
 from textgym.oracle import Solution, bellman, solve
-from textgym.oracle.policies import looked_up
+from textgym.oracle.policies import ask, looked_up
 from textgym.runs.agents import agent_builder
 from textgym.sb3 import make_sb3_env
-from textgym.sb3.network import build_network
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Plan:
     """
 
     tokens: int = 80_000
-    points: int = 8
+    points: int = 5
     seeds: int = 5
     worlds: tuple[str, ...] = ("bigram", "grammar")
     vocab_size: int = 8
@@ -61,6 +60,9 @@ class Plan:
 
 
 QUICK = Plan(tokens=1_500, near_tokens=1_500, points=2, seeds=1, vocab_size=4, horizon=3, n_embd=8, n=4)
+
+DIGITS = 7
+"""Of what is saved."""
 
 REFERENCE_SCALE = 1.5
 """What the random weights of the reference are multiplied by, lest it be uniform."""
@@ -149,28 +151,29 @@ def planned(plan: Plan, world: str, seed: int) -> list[Row]:
 
 
 class _Curve(BaseCallback):
-    """Evaluates the agent exactly, between two rollouts, whenever enough tokens have been written since."""
+    """Evaluates the agent exactly, between two rollouts, whenever so many tokens have been written since."""
 
     def __init__(self, solution: Solution, every: float) -> None:
         super().__init__()
         self.solution, self.every = solution, every
-        self.rows: list[dict[str, Any]] = []
-        self.seconds = 0.0
-        self._began = process_time()
+        self.points: list[dict[str, Any]] = []
+        self.seconds, self._began = 0.0, process_time()
 
     def _on_rollout_start(self) -> None:
-        if self.num_timesteps >= len(self.rows) * self.every:
+        if self.num_timesteps >= len(self.points) * self.every:
             self.evaluate()
 
     def evaluate(self) -> None:
         """Adds a point."""
         self.seconds += process_time() - self._began
-        sampled = self.solution.evaluate(agent_policy(self.model))
-        greedy = self.solution.regret(agent_policy(self.model, deterministic=True))
-        found: dict[str, Any] = {"tokens": self.model.num_timesteps, "sampled": sampled.regret, "greedy": greedy}
+        logprobs = ask(agent_policy(self.model), self.solution.tree)
+        sampled = self.solution.evaluate(looked_up(self.solution.tree, logprobs))
+        best = np.where(np.arange(logprobs.shape[1]) == logprobs.argmax(1)[:, None], 0.0, -np.inf)
+        found = {"sampled": sampled.regret, "greedy": self.solution.regret(looked_up(self.solution.tree, best))}
         if self.solution.soft is not None:
             found |= {"soft": sampled.soft_regret, "kl": sampled.kl, "best_kl": self.solution.soft.kl}
-        self.rows.append({**found, "seconds": round(self.seconds, 2)})
+        found = {name: round(float(value), DIGITS) for name, value in found.items()}
+        self.points.append({"tokens": self.model.num_timesteps, **found, "seconds": round(self.seconds, 2)})
         self._began = process_time()
 
     def _on_step(self) -> bool:
@@ -181,7 +184,7 @@ def _curve(plan: Plan, agent: Any, solution: Solution, tokens: int, about: Mappi
     curve = _Curve(solution, tokens / plan.points)
     agent.learn(tokens, callback=curve)
     curve.evaluate()
-    return [{**about, "measured": point} for point in curve.rows]
+    return [{**about, "measured": curve.points[-1], "curve": curve.points}]
 
 
 def _made(one: Learner, env: VecEnv, model: Any, seed: int, **more: Any) -> Any:
@@ -220,10 +223,5 @@ def _network(plan: Plan, world: str, seed: int, scale: float = 1.0) -> Iterator[
     task = micro(world, vocab_size=plan.vocab_size, horizon=plan.horizon)
     shape = {"n_layer": 1, "n_head": 2, "n_embd": plan.n_embd}
     with TemporaryDirectory() as folder:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            made = build_network(shape, length=task.observation_length, vocabulary=task.tokenizer.vocab_size)
-            for parameter in made.parameters():
-                parameter.mul_(scale)
-        save_checkpoint(folder, made, task.tokenizer)
+        save_network(folder, task, shape, seed=seed, scale=scale)
         yield folder

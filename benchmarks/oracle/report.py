@@ -32,7 +32,7 @@ def estimators(rows: Sequence[Row]) -> str:
 
 def regret(rows: Sequence[Row]) -> str:
     """A line for each agent: the median and the worst regret of its seeds at the end, in percent, by world."""
-    ends = [row for row in _ends(rows) if "beta" not in row]
+    ends = [row for row in rows if row["experiment"] == "regret" and "beta" not in row]
     worlds = list(dict.fromkeys(row["world"] for row in ends))
     lines = []
     for name in dict.fromkeys(row["name"] for row in ends):
@@ -50,7 +50,7 @@ def regret(rows: Sequence[Row]) -> str:
 
 def near(rows: Sequence[Row]) -> str:
     """The same of agents near a reference, by the soft value, with the KL beside that of the optimum."""
-    ends = [row for row in _ends(rows) if "beta" in row]
+    ends = [row for row in rows if row["experiment"] == "regret" and "beta" in row]
     lines = []
     for name in dict.fromkeys(row["name"] for row in ends):
         own = [row for row in ends if row["name"] == name]
@@ -79,14 +79,6 @@ def credit(rows: Sequence[Row]) -> str:
         lines.append(cells)
     head = ("correlation", "terminal, start", "later", "per token, start", "later")
     return _table(head, lines)
-
-
-def _ends(rows: Sequence[Row]) -> list[Row]:
-    """The last row of each run."""
-    last = {
-        (row["case"], row["turn"], row["name"]): row for row in rows if row["experiment"] == "regret"
-    }  # rows of a run stand in order
-    return list(last.values())
 
 
 def _percent(values: Sequence[float]) -> str:
