@@ -71,4 +71,4 @@ def _largest(samples: Float64[np.ndarray, "K D"], off: Float64[np.ndarray, " D"]
     errors = samples.std(0, ddof=1) / np.sqrt(len(samples))
     moved = errors > ROUNDING * errors.max()
     largest = float((np.abs(off[moved]) / errors[moved]).max())
-    return min(2 * stats.t.sf(largest, len(samples) - 1) * int(moved.sum()), 1.0)
+    return float(min(2 * stats.t.sf(largest, len(samples) - 1) * moved.sum(), 1.0))

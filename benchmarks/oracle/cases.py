@@ -67,7 +67,8 @@ class WrongSign(reinforce.REINFORCE):
 
     def advantages(self, buffer: WholeTextBuffer) -> Steps:
         """Those of REINFORCE, turned round."""
-        return -super().advantages(buffer)
+        found: Steps = -super().advantages(buffer)
+        return found
 
 
 class OffByOne(reinforce.REINFORCE):
@@ -97,7 +98,7 @@ def _wrong(algorithm: type[reinforce.REINFORCE]) -> Any:
 
 
 def _reinforce(name: str, **changed: Any) -> Case:
-    settings = {name: changed.pop(name) for name in ("reward_to_go", "baseline") if name in changed}
+    settings: dict[str, Any] = {key: changed.pop(key) for key in ("reward_to_go", "baseline") if key in changed}
     return Case(f"REINFORCE, {name}", reinforce.build, settings, **changed)
 
 

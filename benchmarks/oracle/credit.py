@@ -5,6 +5,7 @@ In the key-token world one token of a text decides, so that most of what others 
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -74,8 +75,9 @@ def units(plan: Plan) -> Iterator[Unit]:
         for delivery in DELIVERIES:
             for one in CREDITED:
                 about = {**asdict(plan), "learner": asdict(one)}
-                run = lambda one=one, delivery=delivery, turn=turn: credited(plan, delivery, one, turn)  # noqa: E731
-                yield Unit("credit", f"{delivery}: {one.name}", turn, about, run)
+                yield Unit(
+                    "credit", f"{delivery}: {one.name}", turn, about, partial(credited, plan, delivery, one, turn)
+                )
 
 
 def credited(plan: Plan, delivery: str, one: Learner, seed: int) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -99,7 +100,11 @@ class Recorder(torch.optim.Optimizer):
 def units(plan: Plan) -> Iterator[Unit]:
     """A piece of work for each case."""
     for case in CASES:
-        yield Unit("estimators", case.name, plan.seed, asdict(plan), lambda case=case: [measured(plan, case)])
+        yield Unit("estimators", case.name, plan.seed, asdict(plan), partial(_rows, plan, case))
+
+
+def _rows(plan: Plan, case: Case) -> list[Row]:
+    return [measured(plan, case)]
 
 
 def measured(plan: Plan, case: Case) -> Row:
@@ -158,7 +163,7 @@ def _sampled(plan: Plan, case: Case, folder: Path) -> Sampled:
         recorder.elsewhere = _moved(begun, plan.step * ahead / ahead.norm())
     texts = plan.texts if case.rows is None else plan.texts // FEWER
     agent.learn(int(texts * length))
-    if case.moved:
+    if recorder.elsewhere is not None:
         recorder.go(recorder.elsewhere)
     exact = targets(solution, policy, solution.soft.reference, BETA)[case.due].numpy()
     share = case.share / (length if case.per_token else 1.0)
@@ -189,5 +194,5 @@ def _agent(plan: Plan, case: Case, task: MicroTask, folder: Path) -> Any:
 
 def _moved(values: list[Tensor], by: Float[Tensor, " D"]) -> list[Tensor]:
     """Parameters moved by a vector of all of them."""
-    parts = by.split([value.numel() for value in values])
+    parts = by.split([value.numel() for value in values])  # type: ignore[no-untyped-call]
     return [value + part.reshape(value.shape) for value, part in zip(values, parts, strict=True)]

@@ -69,8 +69,8 @@ def _near(name: str, agent: str, rows: int = 128, **settings: Any) -> Learner:
     return Learner(name, agent, {"kl_in": "reward", "learning_rate": FAST, **settings}, rows, decays=True)
 
 
-_SUMMED = {"scale_advantages": False, "aggregate": "token_sum", "batch_size": 768}
-_FEW_CUT = {"n_steps": 96}
+_SUMMED: dict[str, Any] = {"scale_advantages": False, "aggregate": "token_sum", "batch_size": 768}
+_FEW_CUT: dict[str, Any] = {"n_steps": 96}
 """Sixteen times the longest text: those that the end of a rollout cuts are worth what the critic thinks they are."""
 
 NEAR = (

@@ -6,7 +6,7 @@ With KL control the same of the soft value, E R - beta KL, beside the KL of the 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from tempfile import TemporaryDirectory
 from time import process_time
 from typing import Any
@@ -71,20 +71,17 @@ REFERENCE_SCALE = 1.5
 def units(plan: Plan) -> Iterator[Unit]:
     """A piece of work for each agent, world and seed."""
     config = asdict(plan)
-    yield Unit("regret", f"{plan.near}, KL: the loss", 0, config, lambda: stands_still(plan))
+    yield Unit("regret", f"{plan.near}, KL: the loss", 0, config, partial(stands_still, plan))
     for turn in range(plan.seeds):
         for world in plan.worlds:
             for one in LEARNERS:
                 about = {**config, "learner": asdict(one)}
-                run = lambda one=one, world=world, turn=turn: learned(plan, world, one, turn)  # noqa: E731
-                yield Unit("regret", f"{world}: {one.name}", turn, about, run)
+                yield Unit("regret", f"{world}: {one.name}", turn, about, partial(learned, plan, world, one, turn))
         for one in NEAR:
             about = {**config, "learner": asdict(one)}
-            near = lambda one=one, turn=turn: held_near(plan, one, turn)  # noqa: E731
-            yield Unit("regret", f"{plan.near}, KL: {one.name}", turn, about, near)
+            yield Unit("regret", f"{plan.near}, KL: {one.name}", turn, about, partial(held_near, plan, one, turn))
         for world in plan.worlds:
-            rest = lambda world=world, turn=turn: planned(plan, world, turn)  # noqa: E731
-            yield Unit("regret", f"{world}: baselines", turn, config, rest)
+            yield Unit("regret", f"{world}: baselines", turn, config, partial(planned, plan, world, turn))
 
 
 def learned(plan: Plan, world: str, one: Learner, seed: int) -> list[Row]:

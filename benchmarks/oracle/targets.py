@@ -80,7 +80,8 @@ def score_directions(solution: Solution, policy: Any, count: int) -> Float64[np.
     ]
     _, sizes, directions = torch.linalg.svd(torch.stack(rows).double(), full_matrices=False)
     known = int((sizes > 1e-6 * sizes[0]).sum())
-    return directions[: min(count, known)].numpy()
+    found: Float64[np.ndarray, "K D"] = directions[: min(count, known)].numpy()
+    return found
 
 
 def flat(tensors: Iterable[Tensor]) -> Float[Tensor, " D"]:

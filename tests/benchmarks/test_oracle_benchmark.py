@@ -119,7 +119,7 @@ def test_credit_is_measured_at_the_start_and_later(out):
 
 def test_what_is_there_is_not_measured_again(out, monkeypatch):
     before = out.read_bytes()
-    monkeypatch.setattr(regret, "learned", None)
+    monkeypatch.setattr(regret, "learned", lambda *about: pytest.fail(f"again: {about}"))
     measure(units("regret", quick=True), out, "bigram: RLOO")
     measure(units("regret", quick=True), out, "grammar: RLOO", minutes=0)
     assert out.read_bytes() == before
