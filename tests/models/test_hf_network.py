@@ -271,6 +271,21 @@ def test_generated_log_probabilities_are_those_of_the_scorer_of_the_same_name(fo
         np.testing.assert_allclose(logprobs, over.logprobs(prompts, made.ids)[row, : len(ids)], atol=1e-4)
 
 
+def test_a_text_that_grows_token_by_token_has_the_log_probabilities_of_the_whole(folder, loaded):
+    lm = load_language_model(folder)
+    prompts = [loaded.tokenizer.encode(text) for text in ("The cat", "", "A dog ran and")]
+    rows = [loaded.tokenizer.encode(text) for text in (" sat on", " slept. It", " ran")]
+    stream = lm.stream(prompts)
+    found = np.array(
+        [stream.advance(np.array([row[t] if t < len(row) else -1 for row in rows], np.int64)) for t in range(3)]
+    ).T
+    expected = lm.logprobs(prompts, [row[:3] for row in rows])
+    np.testing.assert_allclose(found[:, : expected.shape[1]], expected, atol=1e-4)
+    stream.restart(np.array([1]), prompts[:1])
+    again = stream.advance(np.array([-1, rows[0][0], -1], np.int64))
+    np.testing.assert_allclose(again, [0, expected[0, 0], 0], atol=1e-4)
+
+
 def test_a_folder_is_a_language_model_of_a_task_with_its_tokenizer(folder, tmp_path):
     rows = [json.dumps({"prompt": f"The cat {i}", "reference": " sat."}) for i in range(40)]
     (tmp_path / "rows.jsonl").write_text("\n".join(rows))

@@ -228,6 +228,21 @@ def test_with_adapters_the_frozen_reference_shares_every_weight(folders):
     assert not any(weight.requires_grad for weight in copied.parameters())
 
 
+def test_a_look_at_the_reference_between_forward_and_backward_changes_no_gradient(folders):
+    gradients = []
+    for look in (False, True):
+        torch.manual_seed(0)
+        network = load_checkpoint(f"hf:{folders / 'gpt2'}").model.with_adapters({"r": 4})
+        reference = network.frozen()
+        states = network(torch.tensor([[4, 5, SEP, 6, 7]]))
+        if look:
+            reference(torch.tensor([[4, 5, SEP, 6, 7]]))
+        states.square().sum().backward()
+        gradients.append([weight.grad for weight in network.parameters() if weight.requires_grad])
+    assert all(torch.equal(plain, looked) for plain, looked in zip(*gradients, strict=True))
+    assert any(bool(gradient.any()) for gradient in gradients[0])
+
+
 def test_adapters_are_merged_into_the_model_that_is_saved(folders, tmp_path):
     checkpoint = load_checkpoint(f"hf:{folders / 'llama'}")
     network = checkpoint.model.with_adapters({"r": 4, "target_modules": ["q_proj", "down_proj"]})

@@ -21,7 +21,7 @@ SAMPLING = "Sampling"
 
 
 def generate(
-    model: Annotated[str, typer.Option(help="Folder of a saved model.", metavar="DIR")],
+    model: Annotated[str, typer.Option(help="Folder of a saved model, or hf:NAME_OR_FOLDER.", metavar="DIR")],
     prompt: Annotated[
         list[str] | None, typer.Option("--prompt", "-p", help="A prompt; may be given more than once.", metavar="TEXT")
     ] = None,

@@ -33,7 +33,8 @@ PAPER = re.compile(r"[A-Z][\w'’-]+(?: et al\.| & [A-Z][\w'’-]+)?,? \d{4}[a-z
 SAVED_MODELS = (
     (
         "hf:NAME_OR_FOLDER",
-        "of Hugging Face, for scorers: a causal model as lm=, BERT, RoBERTa or XLNet as pseudo_fluency(model=), a "
+        "of Hugging Face: a causal model as --model; for scorers a causal model as lm=, BERT, RoBERTa or XLNet as "
+        "pseudo_fluency(model=), a "
         "classifier as model= of acceptability, classifier, sentiment, toxicity",
     ),
     ("st:NAME_OR_FOLDER", "of sentence-transformers, for scorers: embedding= of coherence, relevance"),
