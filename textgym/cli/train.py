@@ -120,7 +120,11 @@ def train(
     ] = DEFAULTS.learning_rate,
     model: Annotated[
         str | None,
-        typer.Option(help="Start from this checkpoint; nothing is pretrained.", metavar="DIR", rich_help_panel=MODEL),
+        typer.Option(
+            help="Start from this model, or hf:NAME_OR_FOLDER; nothing is pretrained.",
+            metavar="DIR",
+            rich_help_panel=MODEL,
+        ),
     ] = DEFAULTS.model,
     model_size: options.Size = DEFAULTS.model_size,
     pretrain_tokens: options.PretrainTokens = DEFAULTS.pretrain_tokens,
