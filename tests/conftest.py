@@ -8,8 +8,8 @@ import pytest
 from jaxtyping import install_import_hook
 
 # Not textgym.envs.spec, which extends a class of Gymnasium's whose annotations cannot be checked.
-ENVS = ("constraints", "context", "dynamics", "episodes", "fonts", "infos", "micro", "picture", "render", "tasks")
-ENVS += ("textgen", "twins", "vector")
+ENVS = ("constraints", "context", "dynamics", "episodes", "fonts", "infos", "micro", "nucleus", "picture", "render")
+ENVS += ("tasks", "textgen", "twins", "vector")
 CHECKED = [
     "textgym.types",
     "textgym.text",
@@ -18,6 +18,9 @@ CHECKED = [
     "textgym.oracle",
     "textgym.worlds.micro",
     *(f"textgym.envs.{name}" for name in ENVS),
+    "textgym.sb3.advantages",
+    "textgym.sb3.regulariser",
+    "textgym.sb3.text_buffer",
 ]
 install_import_hook(CHECKED, "checking.typechecked")
 
