@@ -18,7 +18,7 @@ ROOM = 64
 """Slots that are made at once: a model may read more tokens than any text will have."""
 
 
-class RowCache(Cache):  # type: ignore[misc]
+class RowCache(Cache):
     """Keys and values of the prefixes of B rows, and the tokens that they are of.
 
     Args:
@@ -63,7 +63,8 @@ class RowCache(Cache):  # type: ignore[misc]
         """Writes what a layer made of the new tokens; gives back what it may look at."""
         if layer_idx == len(self._layers):
             self._layers.append((self._made(key_states), self._made(value_states)))
-        pair = self._layers[layer_idx] = tuple(map(self._widened, self._layers[layer_idx]))
+        keys, values = self._layers[layer_idx]
+        pair = self._layers[layer_idx] = self._widened(keys), self._widened(values)
         if self._filling is not None:
             for kept, new in zip(pair, (key_states, value_states), strict=True):
                 kept[self._filling, :, : self._seen] = new

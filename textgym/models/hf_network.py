@@ -98,7 +98,7 @@ class HuggingFaceNetwork(CausalNetwork):
         super().__init__()
         self.config = config
         self.network: nn.Module = (_new(config) if network is None else network).float().eval()
-        head = self.network.get_output_embeddings()  # type: ignore[operator]
+        head = self._head
         if not isinstance(getattr(head, "weight", None), Tensor):
             raise CheckpointError(f"{type(self.network).__name__} has no head over a vocabulary")
         self.known = min(len(head.weight), config.vocab_size)
@@ -221,7 +221,7 @@ class HuggingFaceNetwork(CausalNetwork):
     def _run(self, **inputs: Any) -> Tensor:
         unused = self.config.lora is not None and not self._adapted
         with without_adapters(self.network) if unused else nullcontext():
-            states: Tensor = self.network.base_model(**inputs).last_hidden_state  # type: ignore[operator,union-attr]
+            states: Tensor = self.network.base_model(**inputs).last_hidden_state  # type: ignore[operator]
         return states
 
     def _check(self, length: int) -> None:
@@ -275,6 +275,8 @@ def _new(config: HuggingFaceConfig) -> Any:
     definition = copy.deepcopy(dict(config.definition))
     try:
         with quiet():
-            return AutoModelForCausalLM.from_config(AutoConfig.for_model(definition.pop("model_type"), **definition))
+            made: Any = AutoConfig.for_model(definition.pop("model_type"), **definition)
+            auto: Any = AutoModelForCausalLM
+            return auto.from_config(made)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(f"transformers cannot make the network: {str(error).strip().splitlines()[0]}") from error

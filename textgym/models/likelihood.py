@@ -162,12 +162,8 @@ class _Chunked(torch.autograd.Function):
                 grad_weight.addmm_(grad.T, hidden[rows])
             else:  # a sum of many chunks would lose digits in a narrow dtype
                 grad_weight += grad.T @ hidden[rows]
-        return (
-            grad_hidden,
-            grad_weight[:size] if of_weight else None,
-            grad_bias[:size] if of_bias else None,
-            *[None] * 3,
-        )
+        of_head = grad_weight[:size] if of_weight else None, grad_bias[:size] if of_bias else None
+        return grad_hidden, *of_head, None, None, None
 
 
 def _head(weight: Tensor, bias: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
