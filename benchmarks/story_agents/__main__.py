@@ -21,6 +21,8 @@ def main(
         "story_agents.jsonl"
     ),
     only: Annotated[str, typer.Option(help="cases whose name has this in it")] = "",
+    tokens: Annotated[int, typer.Option(min=1, help="of a run on gold")] = Plan.tokens,
+    seeds: Annotated[int, typer.Option(min=1, help="runs of each agent on gold")] = Plan.seeds,
     quick: Annotated[bool, typer.Option("--quick", help="a little of everything: does it run?")] = False,
     minutes: Annotated[float, typer.Option(help="begin nothing after so long; the next call goes on")] = float("inf"),
     show: Annotated[Path | None, typer.Option(help="no measurement: tables and picture of these rows")] = None,
@@ -28,7 +30,7 @@ def main(
     """What agents make of stories."""
     try:
         if show is None:
-            measure(QUICK if quick else Plan(), experiment, out, only, minutes)
+            measure(QUICK if quick else Plan(tokens=tokens, seeds=seeds), experiment, out, only, minutes)
         rows = latest(read(show or out))
         draw(rows, (show or out).with_suffix(".png"))
     except TextGymError as error:

@@ -8,12 +8,12 @@ import typer
 from textgym.benchmarks.story_agents import __main__ as story_agents
 from textgym.benchmarks.story_agents import measure, report
 from textgym.benchmarks.story_agents.picture import draw
-from textgym.benchmarks.story_agents.plan import COLLAPSES, LEARNERS, NAIVE, RECIPES, Plan
+from textgym.benchmarks.story_agents.plan import COLLAPSES, LEARNERS, NAIVE, QUICK, RECIPES, Plan
 from typer.testing import CliRunner
 
 from textgym.errors import UnknownNameError
 
-PLAN = Plan(rows=16, tokens=1500, naive_tokens=500, looks=2, prompts=4, best_of=12, seeds=2)
+PLAN = Plan(rows=32, tokens=3000, naive_tokens=500, looks=2, prompts=4, best_of=12, seeds=2)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_rows_of_runs_never_share_a_stream():
 
 def test_a_run_is_looked_at_until_its_tokens_are_written(found):
     run = [row for row in found if row["case"] == "RLOO"]
-    assert [row["tokens"] >= least for row, least in zip(run, (750, 1500), strict=True)] == [True, True]
+    assert [row["tokens"] >= least for row, least in zip(run, (1500, 3000), strict=True)] == [True, True]
     for way in ("sampled", "greedy"):
         assert np.isfinite(list(run[0]["measured"][way].values())).all()
     assert run[0]["measured"]["sampled"]["kl"] > 0 and "kl" not in run[0]["measured"]["greedy"]
@@ -140,3 +140,15 @@ def test_rows_are_shown_as_tables_and_a_picture_without_measuring(found, tmp_pat
     assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     draw(found[:3], tmp_path / "none.png")
     assert not (tmp_path / "none.png").exists()
+
+
+def test_options_of_the_command_reach_the_measurement(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(story_agents, "measure", lambda *given: asked.append(given))
+    app = typer.Typer()
+    app.command()(story_agents.main)
+    out = tmp_path / "rows.jsonl"
+    CliRunner().invoke(app, ["gold", "--out", str(out), "--only", "PPO", "--tokens", "9", "--seeds", "3"])
+    CliRunner().invoke(app, ["--out", str(out), "--quick", "--minutes", "5"])
+    assert asked[0] == (Plan(tokens=9, seeds=3), "gold", out, "PPO", float("inf"))
+    assert asked[1] == (QUICK, None, out, "", 5)
