@@ -222,13 +222,14 @@ class WholeTextAlgorithm(OnPolicyAlgorithm):
         callback.on_rollout_start()
         observations: Any = env.reset()
         masked = bool(getattr(attribute_of(env, "episodes", None), "constraints", ()))
-        live = held = np.arange(env.num_envs)  # rows that write; rows of the policy's cache
-        while len(live):
+        alive, held = np.ones(env.num_envs, bool), np.arange(env.num_envs)  # who writes; rows of the policy's cache
+        while alive.any():
+            live, going = np.flatnonzero(alive), alive[held]
             masks = np.stack(env.env_method("action_masks"))[held] if masked else None
             with torch.no_grad():
                 inputs = obs_as_tensor(observations[held], self.device)
                 drawn, values, logprobs, support = self.policy.act(inputs, self.sampling, masks)  # type: ignore[operator]
-            chosen, going = np.zeros(env.num_envs, np.int64), np.isin(held, live)
+            chosen = np.zeros(env.num_envs, np.int64)
             chosen[held] = drawn.cpu().numpy()
             new_observations: Any
             new_observations, rewards, dones, infos = env.step(chosen)
@@ -240,11 +241,11 @@ class WholeTextAlgorithm(OnPolicyAlgorithm):
             bits = None if support is None else pack(support[going].cpu().numpy())
             told = (chosen[live], rewards[live], values[going], logprobs[going])
             rollout_buffer.add_live(live, observations, *told, bits)
-            observations, live = new_observations, live[~dones[live]]
+            observations, alive[live] = new_observations, ~dones[live]
             self._last_obs, self._last_episode_starts = observations, dones
-            if 0 < len(live) <= SHRINK * len(held):
-                rest = torch.as_tensor(np.flatnonzero(np.isin(held, live)), device=self.device)
-                held = live if self.policy.keep_rows(rest) else held  # type: ignore[operator]
+            if 0 < alive.sum() <= SHRINK * len(held):
+                rest = torch.as_tensor(np.flatnonzero(alive[held]), device=self.device)
+                held = np.flatnonzero(alive) if self.policy.keep_rows(rest) else held  # type: ignore[operator]
         rollout_buffer.finish()
         rollout_buffer.advantages = self.advantages(rollout_buffer)
         callback.update_locals(locals())
