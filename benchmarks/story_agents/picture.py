@@ -30,7 +30,7 @@ def draw(rows: Sequence[Row], target: Path) -> None:
         axes = subfigure.subplots(1, len(PANELS))
         for panel, fact in zip(axes, PANELS, strict=True):
             _panel(panel, rows, part, fact)
-        handles, labels = axes[0].get_legend_handles_labels()
+        handles, labels = axes[PANELS.index("contradictions")].get_legend_handles_labels()
         subfigure.legend(handles, labels, loc="outside right center", fontsize=8, frameon=False)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=120)
@@ -38,7 +38,7 @@ def draw(rows: Sequence[Row], target: Path) -> None:
 
 
 def _panel(axes: Any, rows: Sequence[Row], part: str, fact: str) -> None:
-    """One fact over KL: a line a run from the model on, points for what does not learn, what was asked dotted."""
+    """One fact over KL, a line a run from the model on; on gold also what does not learn and dotted what was asked."""
     yardsticks = {row["name"]: row["measured"]["sampled"] for row in rows if row["experiment"] == "compared"}
     own = yardsticks.get(REFERENCE)
     for kind, (colour, style, runs) in _runs(rows, part).items():
@@ -46,15 +46,15 @@ def _panel(axes: Any, rows: Sequence[Row], part: str, fact: str) -> None:
             points = ([(0.0, own[fact])] if own else []) + [(look["kl"], look[fact]) for look in run]
             label = kind if number == 0 else None
             axes.plot(*zip(*points, strict=True), style, color=colour, label=label, marker=".", lw=1.2, alpha=0.8)
-    for name, figures in yardsticks.items():
-        if "kl" in figures and name != REFERENCE:
-            axes.plot(figures["kl"], figures[fact], "k*", label=name)
-        elif name != REFERENCE:
+    for name, figures in yardsticks.items() if part == "gold" else ():
+        if "kl" not in figures:
             axes.axhline(figures[fact], color="black", lw=0.8, label=name)
-    if part == "gold" and own and fact in LIMITS:
-        axes.axhline(LIMITS[fact] * own[fact], color="grey", ls=":", lw=1, label="asked")
+        elif name != REFERENCE:
+            axes.plot(figures["kl"], figures[fact], "k*", label=name)
     if part == "gold":
         axes.axvline(LIMITS["kl"], color="grey", ls=":", lw=1)
+        if own and fact in LIMITS:
+            axes.axhline(LIMITS[fact] * own[fact], color="grey", ls=":", lw=1, label="asked")
     axes.set(xlabel="KL, nats a text", ylabel=f"{fact}, tokens" if fact == "length" else fact)
     axes.grid(alpha=0.3)
 
