@@ -86,7 +86,8 @@ class ActionBaseline(reinforce.REINFORCE):
     def advantages(self, buffer: WholeTextBuffer) -> Steps:
         """Those of REINFORCE, less a half for every second token of the vocabulary."""
         baseline: Steps = 0.5 * (buffer.actions % 2).astype(np.float32)
-        return super().advantages(buffer) - baseline
+        found: Steps = super().advantages(buffer) - baseline
+        return found
 
 
 def _wrong(algorithm: type[reinforce.REINFORCE]) -> Any:

@@ -88,16 +88,15 @@ def credited(plan: Plan, delivery: str, one: Learner, seed: int) -> list[Row]:
     shape = {"n_layer": 1, "n_head": 2, "n_embd": plan.n_embd}
     agent = builder(env, shape, seed=seed, device="cpu", **one.settings)
     solution = solve(task, delivery=delivery)
-    found = []
+    found = {}
     for when, tokens in (("start", 0), ("end", plan.tokens)):
         if tokens:
             agent.learn(tokens, reset_num_timesteps=False)
         begun, watch = agent.num_timesteps, _Watch(solution, plan.rollouts)
         regret = solution.regret(agent_policy(agent))
         agent.learn(plan.rollouts * one.rows * plan.horizon, callback=watch, reset_num_timesteps=False)
-        measured = {"when": when, "tokens": begun, "regret": regret, "correlation": watch.correlation()}
-        found.append({"name": one.name, "delivery": delivery, "measured": measured})
-    return found
+        found[when] = {"tokens": begun, "regret": regret, "correlation": watch.correlation()}
+    return [{"name": one.name, "delivery": delivery, "measured": found}]
 
 
 class _Watch(BaseCallback):

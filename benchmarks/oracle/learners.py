@@ -21,7 +21,7 @@ class Learner:
         settings: of its builder.
         rows: of the environment.
         decays: whether the learning rate falls to 0.
-        tokens: that it may write; None for as many as the others.
+        tokens: that it may write where the others may write `regret.Plan.tokens`; None for as many.
     """
 
     name: str
@@ -36,9 +36,9 @@ _SEVERAL = {"learning_rate": SLOW, "batch_size": 384}
 _CLIPPED = {**_SEVERAL, "n_steps": 6}
 
 
-def _reinforce(name: str, reward_to_go: bool, baseline: str) -> Learner:
+def _reinforce(name: str, reward_to_go: bool, baseline: str, tokens: int | None = None) -> Learner:
     settings = {"learning_rate": FAST, "reward_to_go": reward_to_go, "baseline": baseline}
-    return Learner(f"REINFORCE, {name}", "reinforce", settings)
+    return Learner(f"REINFORCE, {name}", "reinforce", settings, tokens=tokens)
 
 
 def _grpo(name: str, scale_advantages: bool, aggregate: str) -> Learner:
@@ -47,7 +47,7 @@ def _grpo(name: str, scale_advantages: bool, aggregate: str) -> Learner:
 
 
 LEARNERS = (
-    _reinforce("no baseline", False, "none"),
+    _reinforce("no baseline", False, "none", 160_000),
     _reinforce("mean", False, "mean"),
     _reinforce("leave one out", True, "leave_one_out"),
     _reinforce("value", True, "value"),
@@ -70,15 +70,16 @@ def _near(name: str, agent: str, rows: int = 128, **settings: Any) -> Learner:
 
 
 _SUMMED: dict[str, Any] = {"scale_advantages": False, "aggregate": "token_sum", "batch_size": 768}
-_FEW_CUT: dict[str, Any] = {"n_steps": 96}
-"""Sixteen times the longest text: those that the end of a rollout cuts are worth what the critic thinks they are."""
+_LONG: dict[str, Any] = {"n_steps": 48}
+"""Eight times the longest text: those that the end of a rollout cuts are worth what the critic thinks they are."""
 
 NEAR = (
-    _near("REINFORCE, KL in the reward", "reinforce"),
+    _near("REINFORCE, whole return, KL in the reward", "reinforce", reward_to_go=False),
+    _near("REINFORCE, reward to go, KL in the reward", "reinforce"),
     _near("RLOO, KL in the reward", "rloo"),
     _near("GRPO, no std, KL in the reward", "grpo", **_SUMMED),
-    _near("PPO, KL in the reward", "ppo", 16, learning_rate=SLOW, batch_size=768, **_FEW_CUT),
-    _near("A2C, KL in the reward", "a2c", 8, **_FEW_CUT),
+    _near("PPO, KL in the reward", "ppo", 64, learning_rate=SLOW, batch_size=768, **_LONG),
+    _near("A2C, KL in the reward", "a2c", 32, **_LONG),
     _near("RLOO, KL in the loss, full", "rloo", kl_in="loss", kl_estimator="full"),
     _near("GRPO, no std, KL in the loss, full", "grpo", kl_in="loss", kl_estimator="full", **_SUMMED),
     _near("GRPO, no std, KL in the loss, k3", "grpo", kl_in="loss", kl_estimator="k3", **_SUMMED),

@@ -56,6 +56,7 @@ def _curves(axes: Any, title: str, rows: Sequence[Row], what: str) -> None:
     axes.text(0, AIM * 1.1, "1%", fontsize=8)
     axes.set(yscale="log", ylim=(FLOOR * 0.9, 2), xlabel="tokens", title=title)
     axes.set_ylabel("soft regret" if what == "soft" else "regret, sampled")
+    axes.xaxis.set_major_formatter(lambda tokens, _: f"{tokens / 1000:.0f}k")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=6.5, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
 

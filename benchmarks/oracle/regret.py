@@ -166,7 +166,10 @@ class _Curve(BaseCallback):
         logprobs = ask(agent_policy(self.model), self.solution.tree)
         sampled = self.solution.evaluate(looked_up(self.solution.tree, logprobs))
         best = np.where(np.arange(logprobs.shape[1]) == logprobs.argmax(1)[:, None], 0.0, -np.inf)
-        found = {"sampled": sampled.regret, "greedy": self.solution.regret(looked_up(self.solution.tree, best))}
+        found: dict[str, Any] = {
+            "sampled": sampled.regret,
+            "greedy": self.solution.regret(looked_up(self.solution.tree, best)),
+        }
         if self.solution.soft is not None:
             found |= {"soft": sampled.soft_regret, "kl": sampled.kl, "best_kl": self.solution.soft.kl}
         found = {name: round(float(value), DIGITS) for name, value in found.items()}

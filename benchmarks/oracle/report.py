@@ -70,11 +70,8 @@ def credit(rows: Sequence[Row]) -> str:
         cells = [name]
         for delivery in ("terminal", "per_token"):
             for when in ("start", "end"):
-                found = [
-                    row["measured"]["correlation"]
-                    for row in own
-                    if (row["name"], row["delivery"], row["measured"]["when"]) == (name, delivery, when)
-                ]
+                chosen = [row["measured"][when] for row in own if (row["name"], row["delivery"]) == (name, delivery)]
+                found = [each["correlation"] for each in chosen]
                 cells.append(f"{median(found):.2f}" if found else "")
         lines.append(cells)
     head = ("correlation", "terminal, start", "later", "per token, start", "later")
