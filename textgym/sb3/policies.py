@@ -32,6 +32,9 @@ from textgym.sb3.regulariser import Regulariser, full_kl
 from textgym.sb3.segments import Segments, hidden_states
 from textgym.sb3.value_head import ValueHead
 
+TRAINABLE = ("all", "vectors")
+"""Which weights of the network are trained."""
+
 DTYPES = ("float32", "bfloat16")
 """In which the network may run; weights, values and what Stable-Baselines3 is given are float32 in any case."""
 
@@ -57,6 +60,7 @@ class TransformerActorCritic(BasePolicy):
         cuda_graph: bool = True,
         temperature: float = 1.0,
         lora: Mapping[str, Any] | None = None,
+        trainable: str = "all",
     ) -> None:
         if not isinstance(action_space, spaces.Discrete) or not holds_tokens(observation_space):
             raise SpaceError(
@@ -69,6 +73,12 @@ class TransformerActorCritic(BasePolicy):
             raise SpaceError(f"dtype={dtype!r}: the network runs in {' or '.join(DTYPES)}")
         if not (math.isfinite(temperature) and temperature > 0):
             raise SpaceError(f"temperature={temperature!r}: the logits are divided by it, so it is a number above 0")
+        if trainable not in TRAINABLE or (trainable != "all" and lora is not None):
+            raise SpaceError(
+                f"trainable={trainable!r} with lora={lora!r}: {' or '.join(map(repr, TRAINABLE))}; and where there are "
+                "adapters, they are all that is trained"
+            )
+        self.trainable = trainable
         self._model, self._lora, self._dtype, self._cuda_graph = model, lora, dtype, cuda_graph
         self.temperature = temperature
         self._rollout_cache, self._predict_cache = PrefixCache(cuda_graph), PrefixCache(cuda_graph)
@@ -102,6 +112,9 @@ class TransformerActorCritic(BasePolicy):
 
     def _adopt(self, transformer: CausalNetwork, learning_rate: float) -> None:
         self.transformer = transformer
+        if self.trainable == "vectors":
+            for parameter in transformer.parameters():
+                parameter.requires_grad_(parameter.ndim < 2)
         self.value_head = ValueHead(transformer.width)
         self.clear_caches()
         options = {"fused": True, **self.optimizer_kwargs} if self._fusable() else self.optimizer_kwargs
@@ -314,6 +327,7 @@ class TransformerActorCritic(BasePolicy):
             "dtype": self._dtype,
             "cuda_graph": self._cuda_graph,
             "temperature": self.temperature,
+            "trainable": self.trainable,
         }
 
 
@@ -333,6 +347,8 @@ class TransformerPolicy(TransformerActorCritic, ActorCriticPolicy):
         cuda_graph: on a CUDA device, decode by CUDA graph.
         temperature: divides the logits: of what is sampled, of log-probabilities and of entropies alike.
         lora: settings of `peft.LoraConfig`, e.g. {"r": 8}: adapters are all of a model of Hugging Face that is trained.
+        trainable: "all" of the network; or its "vectors" alone, which are the biases and the scales of its norms, as in
+            BitFit (Ben Zaken et al. 2022): a hundredth of the weights, so that far less of an update is noise.
 
     A policy that was saved loads where its checkpoint folder is gone: the shape of the network travels with the
     weights. Only a policy whose model is missing *and* that never receives weights raises `CheckpointError`, when
