@@ -19,7 +19,13 @@ def task(tiny_corpus):
 
 def rloo(task, **network):
     env = make_sb3_env(n_envs=8, task=task, reward="distinct(n=1)", autoreset=False, group_size=4, seed=0)
-    known = {"policy_kwargs": {**NETWORK, **network}, "seed": 0, "device": "cpu", "learning_rate": 1e-2}
+    known = {
+        "policy_kwargs": {**NETWORK, **network},
+        "seed": 0,
+        "device": "cpu",
+        "learning_rate": 1e-2,
+        "max_grad_norm": None,
+    }
     return RLOO(TransformerPolicy, env, **known)
 
 
