@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Float, Float64
 from scipy import stats
 
+from textgym.errors import TaskError
+
 ROUNDING = 1e-4
 """Share of the largest standard error below which one is made of rounding errors: a key's bias moves no softmax."""
 
@@ -38,7 +40,16 @@ class Bias:
 def bias(
     samples: Float[np.ndarray, "K D"], due: Float[np.ndarray, " D"], directions: Float64[np.ndarray, "M D"]
 ) -> Bias:
-    """Tests K gradients, more than M + 1 of them, against the one that is due."""
+    """Tests K gradients against the one that is due.
+
+    Raises:
+        TaskError: no more gradients than directions, which then say nothing of each other.
+    """
+    if len(samples) <= len(directions) + 2:
+        raise TaskError(
+            f"{len(samples)} rollouts say nothing along {len(directions) + 1} directions: more texts, smaller rollouts "
+            "or fewer directions"
+        )
     samples, due = samples.astype(np.float64), due.astype(np.float64)
     size = float(np.linalg.norm(due))
     basis = np.linalg.qr(np.vstack([due / size, directions]).T)[0].T

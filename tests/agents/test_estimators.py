@@ -11,10 +11,11 @@ from textgym.benchmarks.oracle.estimators import Plan, is_biased, measured, samp
 from textgym.benchmarks.oracle.targets import score_directions, targets, tree_logprobs
 
 import textgym
+from textgym.errors import TaskError
 from textgym.oracle import solve
 from textgym.sb3 import TransformerPolicy, make_sb3_env
 
-PLAN = Plan(texts=2_560, rows=64, directions=8)
+PLAN = Plan(texts=1_920, rows=64, directions=6)
 
 RIGHT = (
     "REINFORCE, whole return",
@@ -38,7 +39,7 @@ def named(name):
 def test_the_mean_of_a_right_estimator_is_the_exact_gradient(name):
     row = measured(PLAN, named(name))
     assert row["kind"] == "unbiased" and not is_biased(row), row["measured"]
-    assert abs(row["measured"]["length"] - 1) < 4 * row["measured"]["error"] < 0.5
+    assert abs(row["measured"]["length"] - 1) < 4 * row["measured"]["error"] < 0.8
 
 
 @pytest.mark.parametrize("name", OTHERS + WRONG)
@@ -49,7 +50,7 @@ def test_biased_and_wrong_estimators_fail_the_same_test(name):
 
 def test_a_mean_that_a_text_is_part_of_shrinks_the_gradient_by_its_share():
     few = replace(named("REINFORCE, reward to go, mean of 8"), rows=2, share=1 - 1 / 2)
-    found = sampled(replace(PLAN, texts=4 * 700), few)
+    found = sampled(replace(PLAN, texts=4 * 480), few)
     exact = found.due / found.share
     assert bias(found.gradients, found.due, found.directions).p > 0.01 / len(CASES)
     assert bias(found.gradients, exact, found.directions).p < 0.01 / len(CASES)
@@ -81,6 +82,11 @@ def test_length_and_cosine_of_a_mean_that_is_known():
     assert found.p < 1e-9 and found.p_direction < 1e-9
     longer = bias(samples - across, due, across[None])
     assert longer.p < 1e-9 < 0.01 < longer.p_direction
+
+
+def test_too_few_rollouts_are_an_error_and_no_proof():
+    with pytest.raises(TaskError, match="8 rollouts say nothing along 9 directions"):
+        bias(np.ones((8, 20)), np.ones(20), np.eye(20)[:8])
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -105,16 +106,17 @@ def test_the_exact_advantages_correlate_fully_with_themselves():
     """Of a policy that has converged on nothing: whole returns of texts of one token are advantages but for V."""
     plan = replace(credit.QUICK, horizon=1, rollouts=3)
     one = one_of(credit.CREDITED, "REINFORCE, whole return")
-    first = credit.credited(plan, "terminal", one, 0)[0]["measured"]
+    first = credit.credited(plan, "terminal", one, 0)[0]["measured"]["start"]
     assert first["correlation"] == pytest.approx(1, abs=1e-3) and first["tokens"] == 0
 
 
 def test_credit_is_measured_at_the_start_and_later(out):
     rows = [row for row in read(out) if row["experiment"] == "credit"]
-    assert [(row["delivery"], row["measured"]["when"]) for row in rows] == [
-        (delivery, when) for delivery in credit.DELIVERIES for when in ("start", "end")
-    ]
-    assert all(0.1 < row["measured"]["correlation"] < 1 for row in rows)
+    assert [row["delivery"] for row in rows] == list(credit.DELIVERIES)
+    for row in rows:
+        start, end = row["measured"]["start"], row["measured"]["end"]
+        assert start["tokens"] == 0 < credit.QUICK.tokens <= end["tokens"]
+        assert all(0.1 < each["correlation"] < 1 for each in (start, end))
 
 
 def test_what_is_there_is_not_measured_again(out, monkeypatch):
@@ -148,3 +150,10 @@ def test_the_level_is_shared_among_the_right_estimators():
     right = sum(case.kind == "unbiased" for case in CASES)
     assert gradients.is_biased({"measured": {"p": 0.009 / right}})
     assert not gradients.is_biased({"measured": {"p": 0.011 / right}})
+
+
+def test_the_page_shows_the_tables_of_its_rows():
+    docs = Path(__file__).parents[2] / "docs"
+    page = (docs / "agents-proved.md").read_text(encoding="utf-8")
+    for table in report(latest(read(docs / "agents-proved.jsonl"))).split("\n\n"):
+        assert table in page
