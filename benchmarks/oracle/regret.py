@@ -89,9 +89,8 @@ def learned(plan: Plan, world: str, one: Learner, seed: int) -> list[Row]:
     solution = _solved(world, plan.vocab_size, plan.horizon)
     with _network(plan, world, seed) as folder:
         agent = _made(one, _env(plan, world, one), folder, seed)
-    return _curve(
-        plan, agent, solution, min(one.tokens or plan.tokens, plan.tokens), {"name": one.name, "world": world}
-    )
+    tokens = (one.tokens or Plan.tokens) * plan.tokens // Plan.tokens
+    return _curve(plan, agent, solution, tokens, {"name": one.name, "world": world})
 
 
 def held_near(plan: Plan, one: Learner, seed: int) -> list[Row]:
