@@ -22,7 +22,7 @@ def test_the_page_on_policies_runs(tmp_path, monkeypatch):
     (tmp_path / "prompts.jsonl").write_text("\n".join(rows))
     session: dict[str, object] = {}
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     for block in blocks:
         exec(compile(block, "example", "exec"), session)
     assert (tmp_path / "runs/gpt2/model.safetensors").is_file()
