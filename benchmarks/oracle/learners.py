@@ -58,8 +58,8 @@ LEARNERS = (
     Learner("PPO", "ppo", _CLIPPED),
     Learner("MaskablePPO", "maskable_ppo", _CLIPPED),
     Learner("NLPO", "nlpo", _CLIPPED),
-    Learner("TRPO", "trpo", {"n_steps": 6, "batch_size": 768, "target_kl": 0.03}, tokens=60_000),
-    Learner("DQN", "dqn", {"learning_rate": SLOW, "gradient_steps": 8}, rows=32, tokens=40_000),
+    Learner("TRPO", "trpo", {"n_steps": 6, "batch_size": 768, "target_kl": 0.03}, tokens=100_000),
+    Learner("DQN", "dqn", rows=32, tokens=40_000),
     Learner("expert iteration", "expert_iteration", {"learning_rate": FAST}),
 )
 """In the order of the table."""

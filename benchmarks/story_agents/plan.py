@@ -47,6 +47,11 @@ RECIPES = {
         | {"scale_advantages": False, "aggregate": "token_sum"},
     ),
     "RLOO": Recipe("rloo", {**LEASH, **VECTORS, "kl_coef": 0.002, "learning_rate": 3e-3, "max_grad_norm": 1.0}),
+    "GRPO, all weights": Recipe(
+        "grpo",
+        {**LEASH, "kl_coef": 0.01, "learning_rate": 3e-4, "n_epochs": 2, "batch_size": 2048}
+        | {"scale_advantages": False, "aggregate": "token_sum"},
+    ),
     "expert iteration": Recipe("expert_iteration", {}),
 }
 """By what they are called in tables."""
@@ -54,7 +59,7 @@ RECIPES = {
 LEARNERS = ("PPO", "GRPO", "RLOO")
 """Those of which halved contradictions are asked."""
 
-GOLD, NAIVE = "gold.quality", ("PPO", "GRPO")
+GOLD, NAIVE = "gold.quality", ("GRPO, all weights",)
 """The reward of the first experiment; who learns on the others."""
 
 COLLAPSES = {
@@ -93,7 +98,7 @@ class Plan:
     task: str = "story"
     rows: int = 64
     tokens: int = 200_000
-    naive_tokens: int = 60_000
+    naive_tokens: int = 100_000
     looks: int = 2
     prompts: int = 200
     best_of: int = 64
