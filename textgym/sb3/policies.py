@@ -348,7 +348,7 @@ class TransformerPolicy(TransformerActorCritic, ActorCriticPolicy):
         temperature: divides the logits: of what is sampled, of log-probabilities and of entropies alike.
         lora: settings of `peft.LoraConfig`, e.g. {"r": 8}: adapters are all of a model of Hugging Face that is trained.
         trainable: "all" of the network; or its "vectors" alone, which are the biases and the scales of its norms, as in
-            BitFit (Ben Zaken et al. 2022): a hundredth of the weights, so that far less of an update is noise.
+            BitFit (Ben Zaken et al. 2022): about a hundredth of the weights, whose gradients cost less to make.
 
     A policy that was saved loads where its checkpoint folder is gone: the shape of the network travels with the
     weights. Only a policy whose model is missing *and* that never receives weights raises `CheckpointError`, when
