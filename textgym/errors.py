@@ -70,6 +70,10 @@ class TaskError(TextGymError, ValueError):
     """A task or environment setting that does not fit: prompts too long, unknown reset option."""
 
 
+class DesignError(TextGymError, ValueError):
+    """A reward design, or a file of designs, that cannot be used; of a file the message names line and field."""
+
+
 class SpaceError(TextGymError, ValueError):
     """An action outside the action space."""
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 from scipy.stats import bootstrap
+from textgym.benchmarks.naive_rewards.rewards import REWARDS
 
 from textgym.envs.story import story_task
 from textgym.envs.tasks import Task, make_task
@@ -19,19 +20,6 @@ from textgym.types import TextBatch
 from textgym.worlds.story.gold import AXES
 
 POOL, GREEDY, CORPUS, CLEAN = "the pool", "greedy", "corpus", "clean stories"
-
-REWARDS = {
-    "sum of log p": "fluency(lm='{model}', form='sum')",
-    "mean log p": "fluency(lm='{model}')",
-    "mean log p, n-gram": "fluency",
-    "adjacent cosine": "default(coherence, 0)",
-    "mean surprisal": "informativeness",
-    "keyword coverage": "keywords",
-    "distinct-2": "distinct",
-    "default reward": "",
-    "gold quality": "gold.quality",
-}
-"""Naive rewards by what they are called, as expressions; empty is the task's own."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from textgym.benchmarks.naive_rewards.measure import REWARDS
+from textgym.benchmarks.naive_rewards.rewards import REWARDS
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 from textgym.benchmarks.naive_rewards.__main__ import table
-from textgym.benchmarks.naive_rewards.measure import CLEAN, CORPUS, GREEDY, POOL, REWARDS, Plan, rows
+from textgym.benchmarks.naive_rewards.measure import CLEAN, CORPUS, GREEDY, POOL, Plan, rows
+from textgym.benchmarks.naive_rewards.rewards import REWARDS
 from typer.testing import CliRunner
 
 from textgym.worlds.story.gold import AXES
