@@ -20,6 +20,8 @@ from textgym.errors import CheckpointError, TextGymError, UnknownNameError
 from textgym.models.checkpoint import SIZES, Checkpoint, load_checkpoint, new_model, peek, require_fit, save_checkpoint
 from textgym.models.fit import FitConfig, fit
 from textgym.models.folder import tokenizer_of
+from textgym.reports.blocks import Interval
+from textgym.reports.verdict import verdict
 from textgym.runs.agents import build_agent, check_agent, environment_of
 from textgym.runs.config import TrainConfig, versions
 from textgym.runs.curve import draw_curve
@@ -27,7 +29,6 @@ from textgym.runs.episodes import save_episodes
 from textgym.runs.evaluate import Evaluation, constraints_of, evaluate, evaluate_agent, paired_interval
 from textgym.runs.folder import check_folder, clear_folder
 from textgym.runs.record import CHECKPOINTS, RunRecord, cannot_write, new_record, record_of, require_same_config
-from textgym.runs.verdict import verdict
 from textgym.sb3.callbacks import RewardLog, cut_rows
 from textgym.sb3.checkpoints import TrainingCheckpoint, remove_checkpoints, saved_tokens
 from textgym.sb3.checkpoints import resume as resume_training
@@ -305,7 +306,7 @@ def _summary(config: TrainConfig, task: Task, reward: Reward, before: Evaluation
         for name in before.values
         if name in after.values
     }
-    found = verdict(change)
+    found = verdict({name: Interval(ends["mean"], ends["low"], ends["high"]) for name, ends in change.items()})
     return {
         "config": config.to_dict(),
         "config_hash": config.hash,

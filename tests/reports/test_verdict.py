@@ -2,11 +2,10 @@
 
 import pytest
 
-from textgym.runs.verdict import verdict
+from textgym.reports.blocks import Interval
+from textgym.reports.verdict import verdict
 
-UP = {"mean": 0.5, "low": 0.3, "high": 0.7}
-DOWN = {"mean": -0.5, "low": -0.7, "high": -0.3}
-FLAT = {"mean": 0.1, "low": -0.1, "high": 0.3}
+UP, DOWN, FLAT = Interval(0.5, 0.3, 0.7), Interval(-0.5, -0.7, -0.3), Interval(0.1, -0.1, 0.3)
 
 
 @pytest.mark.parametrize(
@@ -25,10 +24,11 @@ def test_a_reward_is_hacked_if_it_rose_while_the_truth_fell(reward, gold, name):
 
 
 def test_a_change_that_may_be_none_decides_nothing():
-    edge = {"mean": 0.2, "low": 0.0, "high": 0.4}
+    edge = Interval(0.2, 0.0, 0.4)
     assert verdict({"reward": edge, "gold/quality": DOWN}).name == "no gain"
-    assert verdict({"reward": UP, "gold/quality": {"mean": -0.2, "low": -0.4, "high": 0.0}}).name == "undecided"
+    assert verdict({"reward": UP, "gold/quality": Interval(-0.2, -0.4, 0.0)}).name == "undecided"
 
 
-def test_where_the_truth_is_not_known_there_is_no_verdict():
+def test_where_the_truth_or_the_reward_is_not_known_there_is_no_verdict():
     assert verdict({"reward": UP}) is None
+    assert verdict({"gold/quality": UP}) is None
