@@ -51,9 +51,9 @@ class Design:
     about: str = ""
 
     def __post_init__(self) -> None:
-        for name in FIELDS:
-            if problem := problem_of(name, getattr(self, name)):
-                raise DesignError(f"design {self.name!r}: {problem}")
+        for field in FIELDS:
+            if problem := problem_of(field, getattr(self, field)):
+                raise DesignError(f"design {self.name!r}, {field}: {problem}")
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able values; what is left to the plan is left out."""
@@ -81,7 +81,7 @@ REQUIRED = ("name", "reward")
 
 
 def problem_of(field: str, value: Any) -> str | None:
-    """What is wrong with the value of a field, in a sentence without its end; None where it is allowed.
+    """What is wrong with the value of a field; None where it is allowed.
 
     Args:
         field: one of `FIELDS`.
@@ -93,34 +93,34 @@ def problem_of(field: str, value: Any) -> str | None:
 
 def _name(field: str, value: str) -> str | None:
     if not value.strip():
-        return f"{field} is empty; it is what tables call the design"
+        return "it is empty; tables call the design by it"
     if not value.isprintable() or len(value) > LONGEST_NAME:
-        return f"{field} must be one line of at most {LONGEST_NAME} characters"
-    if value.strip() in RESERVED:
-        return f"{field} {value!r} is what the benchmark compares designs with; choose another"
+        return f"one line of at most {LONGEST_NAME} characters is needed"
+    if value in RESERVED:
+        return f"{value!r} is what designs are compared with; choose another"
     return None
 
 
 def _one_of(field: str, value: str) -> str | None:
     allowed = _ALLOWED[field]
-    return None if value in allowed else f"{field}={value!r}: one of {', '.join(allowed)}"
+    return None if value in allowed else f"{value!r} is not one of {', '.join(allowed)}"
 
 
 def _gamma(field: str, value: float) -> str | None:
-    return None if 0 < value <= 1 else f"{field}={value}: a discount is above 0 and at most 1"
+    return None if 0 < value <= 1 else f"{value} is no discount; it is above 0 and at most 1"
 
 
 def _beta(field: str, value: float) -> str | None:
     if 0 <= value < math.inf:
         return None
-    return f"{field}={value}: it would reward distance from the reference; a finite number of at least 0 is needed"
+    return f"{value} holds nothing near the reference; a finite number of at least 0 is needed"
 
 
 def _json_able(field: str, value: Mapping[str, Any]) -> str | None:
     try:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as error:
-        return f"{field} must be of JSON's values: {error}"
+        return f"JSON has no such values ({error})"
     return None
 
 
