@@ -43,7 +43,7 @@ def job_key(job: Mapping[str, Any], versions: Mapping[str, str]) -> str:
         TaskError: a value that JSON does not know.
     """
     told = {"job": {name: value for name, value in job.items() if name != AFTER}, "versions": dict(versions)}
-    return hashlib.sha256(_json(told, "a job", sort_keys=True)).hexdigest()[:16]
+    return hashlib.sha256(to_json(told, "a job", sort_keys=True)).hexdigest()[:16]
 
 
 def read_rows(folder: Path) -> Iterator[Row]:
@@ -147,16 +147,17 @@ class Results:
             ) from error
 
 
-def _line(row: Row) -> bytes:
-    """A row as a line, format and key first: `done` looks no further."""
-    missing = [name for name in ("key", "job", "versions") if name not in row]
-    if missing or row.get("format", FORMAT) != FORMAT:
-        raise TaskError(f"a row of format {FORMAT} has a key, a job and versions; this one has {', '.join(row)}")
-    return _json({"format": FORMAT, "key": row["key"]} | row, f"the row of job {row['key']}") + b"\n"
+def to_json(value: Any, what: str, sort_keys: bool = False) -> bytes:
+    """UTF-8 JSON; escaped only where a text is no Unicode text (lone surrogates).
 
+    Args:
+        value: what is written.
+        what: what an error calls it.
+        sort_keys: whether equal values are to give equal bytes.
 
-def _json(value: Any, what: str, sort_keys: bool = False) -> bytes:
-    """UTF-8; escaped only where a text is no Unicode text (lone surrogates)."""
+    Raises:
+        TaskError: it holds what JSON does not know, NaN and infinity included.
+    """
 
     def dumped(ensure_ascii: bool) -> bytes:
         return json.dumps(value, ensure_ascii=ensure_ascii, allow_nan=False, sort_keys=sort_keys).encode()
@@ -170,6 +171,14 @@ def _json(value: Any, what: str, sort_keys: bool = False) -> bytes:
         raise TaskError(
             f"{what} is not JSON ({error}): texts, finite numbers, true, false, lists and objects; None is not known"
         ) from error
+
+
+def _line(row: Row) -> bytes:
+    """A row as a line, format and key first: `done` looks no further."""
+    missing = [name for name in ("key", "job", "versions") if name not in row]
+    if missing or row.get("format", FORMAT) != FORMAT:
+        raise TaskError(f"a row of format {FORMAT} has a key, a job and versions; this one has {', '.join(row)}")
+    return to_json({"format": FORMAT, "key": row["key"]} | row, f"the row of job {row['key']}") + b"\n"
 
 
 def _add(path: Path, line: bytes) -> None:
