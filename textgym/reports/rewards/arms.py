@@ -110,6 +110,11 @@ class Bench:
         """Whether reference and corpus are there, and the corpus is above the reference."""
         return any(self.ends(checkpoint) is not None for checkpoint in self.references)
 
+    @property
+    def gold_label(self) -> str:
+        """What an axis of gold quality is called."""
+        return "gold quality, 0 reference, 1 corpus" if self.has_scale else "gold quality"
+
     def gold(self, arm: Arm, way: str = SAMPLED) -> Sample | None:
         """Gold quality on the scale if there is one, else as it is."""
         return arm.sample(lambda run: self.truth(run, way))
@@ -155,17 +160,19 @@ class Bench:
 
     def _own(self, run: Run, column: str, way: str) -> Values | None:
         own = run.values(column, way)
-        return None if own is None or len(own) != self.prompts else own
+        return None if own is None or len(own) != self.prompts else own.astype(np.float64)
 
     def _change(self, run: Run, column: str, way: str) -> Values | None:
         own, before = self._own(run, column, way), self.before(run, column, way)
         if own is None or before is None or len(before) != len(own):
             return None
-        return own.astype(np.float64) - before
+        return own - before
 
 
 def own_axis(reward: str) -> str:
-    """The column of a reward that is an axis of the truth, e.g. ``gold.quality``."""
+    """The column of a reward that is an axis of the truth, e.g. ``gold.quality``; empty for any other reward."""
+    if reward != "gold" and not reward.startswith("gold."):
+        return ""
     return "gold/" + ("quality" if reward == "gold" else reward.removeprefix("gold."))
 
 

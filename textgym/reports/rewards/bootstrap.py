@@ -7,8 +7,8 @@ stratified bootstrap (Agarwal et al. 2021, "Deep reinforcement learning at the e
   for comparisons of designs: what would differ if the experiment were repeated.
 - *texts*: the briefs are drawn again, the same ones for each run and each design. All that one run allows: it holds for
   that run, not for the design.
-- *both*: briefs and runs, each on its own (Owen 2007, "The pigeonhole bootstrap", for crossed units). This is for what
-  a design does to texts, also those about other briefs.
+- *both*: briefs and runs, which are crossed (Owen 2007, "The pigeonhole bootstrap"): each is drawn again on its own,
+  and the two deviations are added. This is for what a design does to texts, also those about other briefs.
 
 Percentile intervals of few runs are too narrow: two identical designs of five runs came out as different one time in
 six. The draws are therefore stretched about the estimate by sqrt(R / (R - S)) t(R - S) / z, R runs in S strata, as
@@ -105,21 +105,19 @@ def estimate(sample: Sample, statistic: Statistic = iqm, *, unit: str = RUNS, se
     value = float(statistic(sample.means))
     if sample.values.size == 1:
         return Estimate(value, np.empty(0), unit)
-    draws = resampled(sample, statistic, unit, seed)
-    return Estimate(value, value + stretch(sample, unit) * (draws - value), unit)
+    parts = (RUNS, TEXTS) if unit == BOTH else (unit,)
+    deviations = [stretch(sample, part) * (resampled(sample, statistic, part, seed) - value) for part in parts]
+    return Estimate(value, value + np.sum(deviations, axis=0), unit)
 
 
 def resampled(sample: Sample, statistic: Statistic, unit: str, seed: int) -> Float64[np.ndarray, " B"]:
-    """The statistic of each resample, as it is."""
-    means = np.broadcast_to(sample.means, (RESAMPLES, len(sample.strata)))
-    if unit != RUNS:
-        counts = text_counts(sample.values.shape[1], seed)
-        known = ~np.isnan(sample.values)
-        sums = counts @ np.where(known, sample.values, 0).T
-        means = sums / sample.values.shape[1] if known.all() else _ratio(sums, counts @ known.T.astype(np.float64))
-    if unit != TEXTS:
-        means = np.take_along_axis(means, run_choices(tuple(strata(sample).tolist()), seed), 1)
-    return np.asarray(statistic(means), np.float64)
+    """The statistic of each resample of runs, or of texts, as it is."""
+    if unit == RUNS:
+        return np.asarray(statistic(sample.means[run_choices(tuple(strata(sample).tolist()), seed)]), np.float64)
+    counts, known = text_counts(sample.values.shape[1], seed), ~np.isnan(sample.values)
+    sums = counts @ np.where(known, sample.values, 0).T
+    drawn = float(sample.values.shape[1]) if known.all() else counts @ known.T.astype(np.float64)
+    return np.asarray(statistic(_ratio(sums, np.broadcast_to(drawn, sums.shape))), np.float64)
 
 
 def strata(sample: Sample) -> Int64[np.ndarray, " R"]:

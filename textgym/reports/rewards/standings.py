@@ -58,6 +58,11 @@ def known(sample: Sample | None, seed: int, unit: str = RUNS) -> Interval | None
     return None if sample is None else estimate(sample, unit=unit, seed=seed).interval
 
 
+def share(interval: Interval | None) -> Interval | None:
+    """An interval of a share: nothing of it is below 0 or above 1."""
+    return interval and Interval(interval.value, max(interval.low, 0.0), min(interval.high, 1.0))
+
+
 def kl_of(arm: Arm, seed: int) -> Interval | None:
     """Nats a text: measured on sampled texts, or known of best-of-n."""
     sample = arm.sample(lambda run: run.values("kl"))

@@ -8,7 +8,7 @@ from textgym.reports.rewards.bootstrap import BOTH, RUNS, TEXTS
 DRAWN = {
     RUNS: "intervals are over runs, drawn again within each checkpoint; the briefs are the same for all",
     TEXTS: "intervals are over texts: they hold for these runs, not for the designs",
-    BOTH: "intervals are over runs and over briefs, each drawn again on its own",
+    BOTH: "intervals are over runs and over briefs, both drawn again",
 }
 """What an interval is about, by what was drawn again."""
 
