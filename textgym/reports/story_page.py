@@ -2,14 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
-from importlib.resources import files
-
-from jinja2 import Environment, StrictUndefined, Template
 
 from textgym.errors import TaskError
 from textgym.reports.labels import Labels, labels
 from textgym.reports.marks import Mark, level, marks
+from textgym.reports.templates import template
 from textgym.worlds.story.explanation import Explanation, Sentence
 
 
@@ -56,7 +53,7 @@ def story_page(stories: Sequence[tuple[str, Explanation]]) -> str:
         raise TaskError(f"a page is about stories in one language; given: {', '.join(sorted(languages)) or 'no story'}")
     known = labels(languages.pop())
     rows = [_Story(heading, one, _rows(one, known), asdict(one.totals)) for heading, one in stories]
-    return _template().render(language=stories[0][1].language, labels=known, stories=rows)
+    return template("story_page.html").render(language=stories[0][1].language, labels=known, stories=rows)
 
 
 def _rows(explanation: Explanation, known: Labels) -> tuple[_Row, ...]:
@@ -74,20 +71,3 @@ def _row(sentence: Sentence, known: Labels) -> _Row:
         words.append(word if word.says else replace(word, blank="\u00a0" * len(blank)))  # no line begins with a mark
     state = "wrong" if any(mark.severe for mark in found) else "idle" if found else ""
     return _Row(sentence, tuple(words), tuple(found), state)
-
-
-@lru_cache(maxsize=1)
-def _template() -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"shown": _shown, "number": _number}
-    source = files("textgym.reports").joinpath("story_page.html").read_text("utf-8")
-    return environment.from_string(source)
-
-
-def _number(value: float) -> str:
-    return f"{value:.2f}" if abs(value) >= 0.005 else "0.00"  # not -0.00
-
-
-def _shown(text: str) -> str:
-    """Without what has no place in a page: control characters, what turns its direction, halves of characters."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)
