@@ -13,7 +13,7 @@ from jaxtyping import Float64
 from textgym.benchmarks.rewards.columns import batch_of, columns, places_of, written
 from textgym.benchmarks.rewards.pinned import pinned
 from textgym.benchmarks.rewards.plan import Job, key_of, pool_of
-from textgym.benchmarks.rewards.writers import SAMPLING_SEED, language_model, task_of
+from textgym.benchmarks.rewards.writers import MADE, SAMPLING_SEED, language_model, task_of
 
 from textgym.models.sampling import generate
 from textgym.scorers.reward import bind_reward
@@ -24,8 +24,15 @@ AT_ONCE = 4096
 """Texts that are read at a time."""
 
 
-def fill(job: Job, folder: Path, made: Path) -> dict[str, Any]:
-    """Writes the pool of a job; how many texts it has."""
+def pool_folder(job: Job, folder: Path) -> Path:
+    """Where the pool of a job lies, which is written where it is missing."""
+    made = folder / MADE / key_of(pool_of(job))
+    if not (made / POOL_FILE).exists():
+        _fill(job, folder, made)
+    return made
+
+
+def _fill(job: Job, folder: Path, made: Path) -> None:
     task, network, each = task_of(job), language_model(job, folder), job["pool"]
     places = np.repeat(places_of(task, job["prompts"]), each)
     texts = generate(
@@ -46,13 +53,12 @@ def fill(job: Job, folder: Path, made: Path) -> dict[str, Any]:
     np.savez(buffer, tokens=np.concatenate(texts), lengths=lengths, places=places, **known)
     made.mkdir(parents=True, exist_ok=True)
     write_atomic(made / POOL_FILE, buffer.getvalue())
-    return {"texts": len(texts), "tokens": int(lengths.sum())}
 
 
 def best(job: Job, folder: Path) -> dict[str, Any]:
     """What the best of n by the reward of a job come to, a value a prompt."""
     task, n = task_of(job), int(job["variant"]["n"])
-    with np.load(folder / "made" / key_of(pool_of(job)) / POOL_FILE, allow_pickle=False) as file:
+    with np.load(pool_folder(job, folder) / POOL_FILE, allow_pickle=False) as file:
         known = {name: file[name] for name in file.files}
     tokens, lengths, places = known.pop("tokens"), known.pop("lengths"), known.pop("places")
     texts = np.split(tokens, np.cumsum(lengths)[:-1])

@@ -25,6 +25,9 @@ from textgym.scorers.reward import Reward
 from textgym.types import TokenIds
 
 WAYS = {"sampled": None, "greedy": Sampling(temperature=0)}
+MADE = "made"
+"""Folder beside the rows of what jobs make for others."""
+
 SAMPLING_SEED = 0
 """Of every evaluation: text i of two rows is about the same prompt, drawn with the same random numbers."""
 
@@ -53,26 +56,24 @@ def _task(name: str, model: str) -> Task:
 
 
 def starts_as(job: Job, folder: Path) -> str:
-    """The checkpoint that a job begins with: the plan's own, or one that was fitted before."""
-    return str(job["model"]) if not job["checkpoint"] else str(folder / "made" / key_of(fit_of(job)))
+    """The checkpoint that a job begins with: the plan's own, or one that is fitted where that was not done before."""
+    return str(job["model"]) if not job["checkpoint"] else str(fitted(job, folder))
+
+
+def fitted(job: Job, folder: Path) -> Path:
+    """Where a further language model lies, which is fitted by maximum likelihood where it is missing."""
+    made = folder / MADE / key_of(fit_of(job))
+    if not made.exists():
+        config = TrainConfig(
+            task=job["task"], model_size=job["size"], pretrain_tokens=job["pretrain_tokens"], seed=job["checkpoint"]
+        )
+        pretrained_model(config, task_of(job), made, None)
+    return made
 
 
 def language_model(job: Job, folder: Path) -> CausalNetwork:
     """Its network."""
     return load_checkpoint(starts_as(job, folder)).model.eval()
-
-
-def pretrain(job: Job, made: Path) -> dict[str, Any]:
-    """Fits a language model by maximum likelihood and saves it; what came of it."""
-    config = TrainConfig(
-        task=job["task"],
-        tokenizer="auto",
-        model_size=job["size"],
-        pretrain_tokens=job["pretrain_tokens"],
-        seed=job["checkpoint"],
-    )
-    checkpoint = pretrained_model(config, task_of(job), made, None)
-    return {name: checkpoint.metadata[name] for name in ("perplexity", "tokens")}
 
 
 def writings(writer: Writer, job: Job, paid: Reward | None, tokens: int = 0) -> dict[str, Any]:

@@ -1,0 +1,79 @@
+"""Runs a plan: its jobs side by side, each with a row at its end."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from textgym.benchmarks.rewards.design import Design
+from textgym.benchmarks.rewards.fan_out import Summary, run_jobs
+from textgym.benchmarks.rewards.plan import Job, Plan, jobs
+from textgym.benchmarks.rewards.progress import shown
+
+from textgym.reports.results import Results
+
+WORK = "textgym.benchmarks.rewards.work:work"
+
+TOKENS_A_SECOND = {"ppo": 1400.0}
+"""That a run writes and learns from on one core of a laptop, by agent, as measured."""
+
+USUAL_TOKENS_A_SECOND = 2500.0
+READ_A_SECOND = 60.0
+"""Texts that are written and read for an evaluation."""
+
+OTHERS = {"fit": 600.0, "best_of_n": 4.0, "corpus": 5.0}
+"""Seconds of jobs that do not train."""
+
+
+def run(
+    plan: Plan,
+    designs: Sequence[Design],
+    folder: Path,
+    *,
+    workers: int | None = None,
+    ray: str | None = None,
+    minutes: float | None = None,
+    progress: bool = True,
+) -> Summary:
+    """Does what a folder does not hold yet; see `run_jobs`, which says what is raised.
+
+    Args:
+        plan: how much.
+        designs: of what.
+        folder: of the results.
+        workers: jobs at a time.
+        ray: cluster, in place of processes here.
+        minutes: after which no job begins; None for no limit.
+        progress: whether it is shown.
+    """
+    with shown() if progress else nullcontext() as tell:
+        limit = float("inf") if minutes is None else minutes
+        return run_jobs(
+            jobs(plan, designs), Results(folder), WORK, workers=workers, ray=ray, minutes=limit, progress=tell
+        )
+
+
+def estimate(plan: Plan, todo: Sequence[Job], workers: int | None = None) -> str:
+    """How long jobs will take on so many cores, in words; a guess before anything was run.
+
+    Args:
+        plan: how much.
+        todo: its jobs.
+        workers: jobs at a time; None is as many as there are cores.
+    """
+    from joblib import cpu_count
+
+    at_once = max(min(workers or cpu_count(), len(todo)), 1)
+    seconds = sum(map(_seconds, todo)) / at_once
+    cores = f"on {at_once} core{'' if at_once == 1 else 's'}"
+    if seconds < 90 * 60:
+        return f"about {max(round(seconds / 60), 1)} min {cores}"
+    return f"about {seconds / 3600:.1f} h {cores}"
+
+
+def _seconds(job: dict[str, Any]) -> float:
+    if job["kind"] in OTHERS:
+        return OTHERS[job["kind"]]
+    looked_at = 2 * job["prompts"] + 100 * job.get("looks", 0)
+    tokens = job.get("tokens", 0) / TOKENS_A_SECOND.get(job.get("agent", ""), USUAL_TOKENS_A_SECOND)
+    return float(tokens + looked_at / READ_A_SECOND)
