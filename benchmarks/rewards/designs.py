@@ -2,14 +2,16 @@
 
 import logging
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 from textgym.benchmarks.naive_rewards.rewards import REWARDS
-from textgym.benchmarks.rewards.design import Design
+from textgym.benchmarks.rewards.design import LONGEST_NAME, Design
 
 from textgym.envs.tasks import Task
 from textgym.errors import DesignError, TextGymError, UnknownNameError
 from textgym.scorers.parameters import show
 from textgym.scorers.reward import Reward, bind_reward
+from textgym.scorers.spec import resolve
 
 _log = logging.getLogger("textgym")
 
@@ -69,6 +71,51 @@ def builtin(names: Iterable[str], *, model: str = MODEL) -> list[Design]:
             raise UnknownNameError("design", name, (*EXPRESSIONS, *GROUPS))
         for each in GROUPS.get(name, (name,)):
             found.setdefault(each, Design(each, EXPRESSIONS[each].replace("'{model}'", show(model)), about=ABOUT[each]))
+    return list(found.values())
+
+
+def typed(texts: Iterable[str], *, model: str = MODEL) -> list[Design]:
+    """Designs as they are typed, in their order, each once.
+
+    Args:
+        texts: names of built-in designs or groups; anything else is a reward, which is the name of its design as well.
+        model: as in `builtin`.
+
+    Raises:
+        TextGymError: neither a name nor a reward; a name that is nearly right is offered.
+    """
+    found: list[Design] = []
+    for text in texts:
+        if text in EXPRESSIONS or text in GROUPS:
+            found += builtin([text], model=model)
+            continue
+        try:
+            resolve(text)
+        except TextGymError as error:
+            near = get_close_matches(text, [*EXPRESSIONS, *GROUPS], n=1, cutoff=0.75)
+            if not near:
+                raise
+            raise DesignError(f"{error}\n    Or the design {near[0]!r}?") from error
+        found.append(Design(shortened(text.strip()), text.strip()))
+    return together(found)
+
+
+def shortened(text: str) -> str:
+    """A text as the name of a design."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_NAME else line[: LONGEST_NAME - 1] + "…"
+
+
+def together(designs: Iterable[Design]) -> list[Design]:
+    """Designs without those that stand there twice.
+
+    Raises:
+        DesignError: two that differ have one name.
+    """
+    found: dict[str, Design] = {}
+    for design in designs:
+        if found.setdefault(design.name, design) != design:
+            raise DesignError(f"two designs have the name {design.name!r}, and tables could not tell them apart")
     return list(found.values())
 
 

@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from textgym import __version__
 from textgym.cli.attack import attack
+from textgym.cli.bench import bench
 from textgym.cli.check_reward import check_reward
 from textgym.cli.explain import explain
 from textgym.cli.export import export
@@ -17,6 +18,7 @@ from textgym.cli.generate import generate
 from textgym.cli.list import list_names
 from textgym.cli.pretrain import pretrain
 from textgym.cli.rank import rank
+from textgym.cli.report import report
 from textgym.cli.rescore import rescore
 from textgym.cli.score import score
 from textgym.cli.solve import solve
@@ -73,6 +75,8 @@ app.command()(rank)
 app.command("check-reward")(check_reward)
 app.command()(attack)
 app.command()(rescore)
+app.add_typer(bench)
+app.command()(report)
 app.command()(export)
 app.command()(solve)
 app.command()(explain)
