@@ -74,6 +74,10 @@ class DesignError(TextGymError, ValueError):
     """A reward design, or a file of designs, that cannot be used; of a file the message names line and field."""
 
 
+class ReportError(TextGymError, ValueError):
+    """A report whose parts do not fit together, or that holds what no page may."""
+
+
 class SpaceError(TextGymError, ValueError):
     """An action outside the action space."""
 
