@@ -77,8 +77,7 @@ def perform(work: str, job: Job, folder: Path) -> bytes:
         found = getattr(import_module(module), name)(job, folder)
         return to_json({"found": {"seconds": round(time.perf_counter() - begun, 3), **found}}, "what a job found out")
     except Exception as error:  # one job that fails is a row; the others go on
-        print(f"{label(job)}:", file=sys.stderr)
-        traceback.print_exc()
+        sys.stderr.write(f"{label(job)}:\n{traceback.format_exc()}\n")  # at once: other workers write there too
         message = str(error) if isinstance(error, TextGymError) else f"{type(error).__name__}: {error}"
         return to_json({"failure": message[:LONGEST_FAILURE] or type(error).__name__}, "a failure")
 
