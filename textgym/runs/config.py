@@ -7,6 +7,7 @@ import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 from textgym import __version__
@@ -125,4 +126,10 @@ class TrainConfig:
 def versions() -> dict[str, str]:
     """Versions of what decides a result."""
     found = {"textgym": __version__, "python": platform.python_version()}
-    return found | {name: importlib.metadata.version(name) for name in PACKAGES}
+    return found | {name: _version(name) for name in PACKAGES}
+
+
+@cache
+def _version(package: str) -> str:
+    """Read once: a benchmark asks for each of hundreds of jobs."""
+    return importlib.metadata.version(package)
