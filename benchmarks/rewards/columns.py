@@ -55,7 +55,9 @@ def _bound(expression: str, task: Task) -> Reward | None:
         return None
 
 
-def columns(task: Task, model: str, batch: TextBatch, paid: Reward | None = None) -> Columns:
+def columns(
+    task: Task, model: str, batch: TextBatch, paid: Reward | None = None, gold: Mapping[str, Reward] | None = None
+) -> Columns:
     """Everything that is known of texts but what needs the network that wrote them.
 
     Args:
@@ -63,6 +65,7 @@ def columns(task: Task, model: str, batch: TextBatch, paid: Reward | None = None
         model: as for `scores_of`.
         batch: N texts.
         paid: the reward that their writer learned from.
+        gold: what is true of them, where the task's world does not say it.
     """
     found: Columns = {} if paid is None else {"reward": paid.score(batch).values}
     for name, scorer in scores_of(task, model).items():
@@ -72,6 +75,8 @@ def columns(task: Task, model: str, batch: TextBatch, paid: Reward | None = None
         scorer = parse(expression)
         if getattr(scorer, "higher_is_better", True):
             found[f"gold/{axis}"] = scorer.bind(task.context).score(batch).values
+    for axis, truth in (gold or {}).items():
+        found[f"gold/{axis}"] = truth.score(batch).values
     if isinstance(task.context, StoryContext):
         found["filler"] = _fillers(task.context, batch)
     content = batch.content

@@ -7,7 +7,8 @@ from typing import Any
 
 from textgym.benchmarks.rewards.design import Design
 from textgym.benchmarks.rewards.fan_out import Summary, run_jobs
-from textgym.benchmarks.rewards.plan import Job, Plan, jobs
+from textgym.benchmarks.rewards.job import Job
+from textgym.benchmarks.rewards.plan import Plan, jobs
 from textgym.benchmarks.rewards.progress import shown
 
 from textgym.reports.results import Results

@@ -7,10 +7,10 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from textgym.benchmarks.rewards.columns import places_of, written
-from textgym.benchmarks.rewards.plan import Job
-from textgym.benchmarks.rewards.writers import Writer, language_model, starts_as, task_of, writings, written_about
+from textgym.benchmarks.rewards.ground import Ground, ground_of
+from textgym.benchmarks.rewards.job import Job
+from textgym.benchmarks.rewards.writings import writings, written_about
 
-from textgym.envs.tasks import Task
 from textgym.errors import TaskError
 from textgym.models.causal_network import CausalNetwork
 from textgym.runs.agents import agent_builder, build_agent, check_agent, environment_of, settings_of
@@ -19,7 +19,6 @@ from textgym.sb3.callbacks import RewardLog
 from textgym.sb3.dual_ascent import DualAscent
 from textgym.sb3.vec_env import make_sb3_env
 from textgym.scorers.constrained import multipliers
-from textgym.scorers.reward import Reward, bind_reward
 
 LOOKED_AT = 100
 """Prompts of a look."""
@@ -46,29 +45,28 @@ OWN = ("learning_rate", "temperature")
 
 def learned(job: Job, folder: Path) -> dict[str, Any]:
     """The run of a job."""
-    task, config = task_of(job), config_of(job)
-    reference, paid = language_model(job, folder), bind_reward(job["reward"] or task.reward, task.context)
-    agent = agent_of(job, folder, task, config)
-    curve = _Curve()
-    look = _Look(job, task, reference, paid)
-    callbacks: list[BaseCallback] = [DualAscent()] if multipliers(paid.bound) else []
-    callbacks += [RewardLog(reference=starts_as(job, folder)), curve, look]
+    ground = ground_of(job, folder)
+    config, reference = config_of(job, ground), ground.network()
+    agent = agent_of(job, ground, config)
+    curve, look = _Curve(), _Look(job, ground, reference)
+    assert ground.paid is not None
+    callbacks: list[BaseCallback] = [DualAscent()] if multipliers(ground.paid.bound) else []
+    callbacks += [RewardLog(reference=ground.start), curve, look]
     agent.learn(config.steps, callback=CallbackList(callbacks))
-    found = writings(Writer(network_of(agent), reference), job, paid, agent.num_timesteps)
+    found = writings(network_of(agent), reference, job, ground, agent.num_timesteps)
     found["evaluations"] = [*look.found, *found["evaluations"]]
     return found | {"curve": curve.points()}
 
 
-def config_of(job: Job) -> TrainConfig:
+def config_of(job: Job, ground: Ground | None = None) -> TrainConfig:
     """A job's settings, as a run has them; the KL is left away where its agent knows of none."""
     known = settings_of(agent_builder(job["agent"]))
     held = known is None or "kl_coef" in known
     settings = dict(job["settings"])
     own = {name: settings.pop(name) for name in OWN if name in settings}
     return TrainConfig(
-        task=job["task"],
-        model=job["model"],
-        reward=job["reward"] or None,
+        model=job["model"] if ground is None else ground.start,
+        reward=(job["reward"] if ground is None else ground.reward) or None,
         delivery=job["delivery"],
         agent=job["agent"],
         settings=settings,
@@ -83,7 +81,7 @@ def config_of(job: Job) -> TrainConfig:
     )
 
 
-def agent_of(job: Job, folder: Path, task: Task, config: TrainConfig) -> BaseAlgorithm:
+def agent_of(job: Job, ground: Ground, config: TrainConfig) -> BaseAlgorithm:
     """The agent of a job in its environment, before it has learned.
 
     Raises:
@@ -94,13 +92,13 @@ def agent_of(job: Job, folder: Path, task: Task, config: TrainConfig) -> BaseAlg
         "TextGen-v0",
         n_envs=config.envs,
         seed=config.seed,
-        task=task,
+        task=ground.task,
         reward=config.reward,
         delivery=config.delivery,
         gamma=job["gamma"],
         **environment_of(build, config),
     )
-    agent = build_agent(build, env, starts_as(job, folder), config)
+    agent = build_agent(build, env, ground.start, config)
     if not isinstance(getattr(agent.policy, "transformer", None), CausalNetwork):
         raise TaskError(
             f"agent {config.agent} trains no language model whose KL could be measured: name another, e.g. grpo or ppo"
@@ -145,9 +143,10 @@ class _Curve(BaseCallback):
 class _Look(BaseCallback):
     """Evaluates on the way, at temperature 1."""
 
-    def __init__(self, job: Job, task: Task, reference: CausalNetwork, paid: Reward) -> None:
+    def __init__(self, job: Job, ground: Ground, reference: CausalNetwork) -> None:
         super().__init__()
-        self._job, self._task, self._reference, self._paid = job, task, reference, paid
+        self._ground, self._reference = ground, reference
+        self._places = places_of(ground.task, job["prompts"])[:LOOKED_AT]
         looks, tokens = job["looks"], job["tokens"]
         self._due = [tokens * number // (looks + 1) for number in range(1, looks + 1)]
         self.found: list[dict[str, Any]] = []
@@ -159,8 +158,7 @@ class _Look(BaseCallback):
         if not self._due or self.num_timesteps < self._due[0]:
             return
         self._due = [due for due in self._due if due > self.num_timesteps]
-        places = places_of(self._task, self._job["prompts"])[:LOOKED_AT]
-        writer = Writer(self.model.policy.transformer, self._reference)  # type: ignore[arg-type,union-attr]
-        _, values = written_about(writer, self._task, self._job, places, "sampled", self._paid)
+        network: CausalNetwork = self.model.policy.transformer  # type: ignore[assignment,union-attr]
+        _, values = written_about(network, self._reference, self._ground, self._places, "sampled")
         seen = {"tokens": self.num_timesteps, "way": "sampled", "final": False, "values": written(values)}
         self.found.append(seen)
