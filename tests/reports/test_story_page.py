@@ -1,11 +1,10 @@
 """One page about explained stories: self-contained, escaped, and what it shows is what was found."""
 
 import re
-import shutil
 import subprocess
-from html.parser import HTMLParser
 
 import pytest
+from page_reading import BROWSER, Page, contrast
 
 from textgym.errors import TaskError
 from textgym.reports.labels import CHINESE, ENGLISH
@@ -20,32 +19,6 @@ BRIEF = "kitchen barn mill tower | sam kitchen , ann barn , blue knife sam , red
 ZH_BRIEF = "厨房谷仓磨坊塔楼｜小明厨房，小红谷仓，蓝色小刀小明，红色杯子磨坊，灰色铜钱谷仓"
 STORY = "sam was in the kitchen . he went to the mill . he was in the barn . the knife was blue . the knife was blue ."
 EVIL = "<script>alert('x')</script> . <img src=http://x.example/y onerror=z> & \"q\" \u202e \u0007 ."
-VOID = {"meta", "br"}
-
-
-class Page(HTMLParser):
-    """Tags with their attributes, the text, and whether every tag is closed in order."""
-
-    def __init__(self, source):
-        super().__init__()
-        self.tags, self.words, self.open = [], [], []
-        self.feed(source)
-        assert self.open == [], "every tag is closed"
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        self.open += [tag] if tag not in VOID else []
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
-            self.words.append(data)
-
-    @property
-    def text(self):
-        return " ".join("".join(self.words).split())
 
 
 def page_of(story, brief=BRIEF, language="en", heading=""):
@@ -143,12 +116,6 @@ def test_a_word_is_shaded_by_how_unlikely_it_is(logprob, shade):
     assert level(logprob) == shade
 
 
-def luminance(colour):
-    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
 def test_text_has_the_contrast_that_wcag_asks_for_in_light_and_dark_and_on_paper():
     """4.5 to 1 at least (WCAG 2.2, 1.4.3) for every pair that the page sets upon each other."""
     schemes = [
@@ -160,11 +127,7 @@ def test_text_has_the_contrast_that_wcag_asks_for_in_light_and_dark_and_on_paper
     pairs += [("ink", "wrong-back"), ("ink", "idle-back"), ("accent", "wrong-back")]
     for colours in schemes:
         for text, back in pairs:
-            bright, dark = sorted((luminance(colours[text]), luminance(colours[back])), reverse=True)
-            assert (bright + 0.05) / (dark + 0.05) >= 4.5, (text, back, colours)
-
-
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+            assert contrast(colours[text], colours[back]) >= 4.5, (text, back, colours)
 
 
 @pytest.mark.skipif(BROWSER is None, reason="a browser: install chromium")

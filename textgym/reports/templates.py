@@ -4,6 +4,7 @@ from functools import lru_cache
 from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup, escape
 
 
 def source(name: str) -> str:
@@ -13,9 +14,9 @@ def source(name: str) -> str:
 
 @lru_cache
 def template(name: str) -> Template:
-    """The template of a page, with the filters `shown` and `number`."""
+    """The template of a page, with the filters `shown`, `breakable` and `number`."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"shown": shown, "number": number}
+    environment.filters |= {"shown": shown, "breakable": breakable, "number": number}
     return environment.from_string(source(name))
 
 
@@ -27,6 +28,11 @@ def number(value: float, digits: int = 2) -> str:
 def shown(text: str) -> str:
     """Without what has no place in a page: control characters, what turns its direction, halves of characters."""
     return "".join(map(_seen, text))
+
+
+def breakable(text: str) -> Markup:
+    """As shown, in lines that may end at a slash."""
+    return Markup("/<wbr>").join(escape(part) for part in shown(text).split("/"))
 
 
 def _seen(character: str) -> str:
