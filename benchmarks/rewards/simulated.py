@@ -74,6 +74,7 @@ def rows(
     prompts: int = 50,
     seed: int = 0,
     texts: int = 2,
+    scorers: int = len(SCORERS),
     run_sd: float = 0.02,
     text_sd: float = 0.15,
     task: str = "story",
@@ -87,12 +88,14 @@ def rows(
         prompts: briefs.
         seed: of the noise.
         texts: pinned briefs of a row.
+        scorers: columns of scores; those beyond the named ones are numbered.
         run_sd: standard deviation of gold between runs of a design.
         text_sd: between texts of a run.
         task: name.
     """
     rng = np.random.default_rng(seed)
-    world = _World(rng.standard_normal((3, prompts)), run_sd, text_sd, prompts, texts, task)
+    names = [SCORERS[i] if i < len(SCORERS) else f"scorer {i}" for i in range(scorers)]
+    world = _World(rng.standard_normal((3, prompts)), text_sd, prompts, texts, names, task)
     for checkpoint in range(checkpoints):
         for kind, gold in (("reference", REFERENCE_GOLD), ("corpus", CORPUS_GOLD)):
             yield world.row(rng, Simulated(kind, "", gold - REFERENCE_GOLD, kl=0, kind=kind), checkpoint, 0, run_sd=0)
@@ -105,10 +108,10 @@ def rows(
 @dataclass(frozen=True, eq=False)
 class _World:
     briefs: Float64[np.ndarray, "3 N"]
-    run_sd: float
     text_sd: float
     prompts: int
     texts: int
+    scorers: Sequence[str]
     task: str
 
     def row(
@@ -134,14 +137,17 @@ class _World:
             "seed": turn,
             "prompts": self.prompts,
         }
-        effect = design.gold + run_sd * rng.standard_normal()
-        learned = design.kind == "training"
-        looks = [(0, 0.0), (50_000, 0.5), (100_000, 1.0)] if learned else [(0, 1.0)]
-        evaluations = []
-        for tokens, part in looks:
-            for way in ("sampled", "greedy") if design.kind != "best_of_n" else ("sampled",):
-                values = self._values(rng, design, part, part * effect, way)
-                evaluations.append({"tokens": tokens, "way": way, "final": part == 1.0, "values": values})
+        effect, learned = design.gold + run_sd * rng.standard_normal(), design.kind == "training"
+        before = self._values(rng, design, 0.0, 0.0, "sampled").get("reward", [])
+        early = self._values(rng, design, 0.5, effect / 2, "sampled")
+        evaluations = [_look(0, {"reward": before})] if learned else []
+        evaluations += (
+            [_look(50_000, {name: own[: self.prompts // 2] for name, own in early.items()})] if learned else []
+        )
+        ways = ("sampled",) if design.kind == "best_of_n" else ("sampled", "greedy")
+        for way in ways:
+            values = self._values(rng, design, 1.0, effect, way)
+            evaluations.append(_look(100_000 if learned else 0, values, way, final=True))
         text = json.dumps(job, sort_keys=True)
         return {
             "format": 1,
@@ -151,7 +157,7 @@ class _World:
             "seconds": 1.0,
             "evaluations": evaluations,
             "curve": self._curve(rng, design) if learned else [],
-            "texts": [self._text(brief, way) for brief in range(self.texts) for way in ("sampled", "greedy")],
+            "texts": [self._text(brief, way) for way in ways for brief in range(self.texts)],
             "facts": {"kl": design.kl} if design.kind == "best_of_n" else {},
         }
 
@@ -168,11 +174,11 @@ class _World:
         columns["filler"] = 0.1 + 0.02 * varying[2]
         for place, axis in enumerate(AXES):
             columns[f"gold/{axis}"] = REFERENCE_GOLD + 0.05 * place + gold + self.text_sd * np.roll(varying[0], place)
-        for place, name in enumerate(SCORERS):
+        for place, name in enumerate(self.scorers):
             own = design.proxy if name in design.reward else 0.2 * design.gold
             columns[f"score/{name}"] = -1.0 + part * own + np.roll(varying[1], place)
         if design.reward:
-            columns["reward"] = -1.0 + part * design.proxy + varying[1]
+            columns["reward"] = columns.get(f"score/{design.reward}", -1.0 + part * design.proxy + varying[1][::-1])
         if way == "sampled":
             columns["kl"] = np.maximum(part * design.kl * (1 + 0.2 * varying[2]), 0.0)
         return {name: np.round(values, 6).tolist() for name, values in columns.items()}
@@ -196,3 +202,7 @@ class _World:
             "components": {"fluency": [-1.0] * len(WORDS)},
             "marks": [{"token": 4, "text": "contradicts the brief", "severe": True}],
         }
+
+
+def _look(tokens: int, values: Mapping[str, Any], way: str = "sampled", final: bool = False) -> dict[str, Any]:
+    return {"tokens": tokens, "way": way, "final": final, "values": values}

@@ -37,6 +37,12 @@ def test_the_interquartile_mean_leaves_out_a_quarter_at_either_end():
     assert iqm(np.array([[0.0, 1, 2, 9], [1, 1, 1, 1]])) == pytest.approx([1.5, 1])
 
 
+@given(st.integers(1, 30), st.integers(0, 5))
+def test_the_interquartile_mean_is_scipys(size, seed):
+    values = np.random.default_rng(seed).normal(size=(3, size))
+    assert iqm(values) == pytest.approx(stats.trim_mean(values, 0.25, axis=-1))
+
+
 def test_runs_are_drawn_again_within_their_checkpoint_only():
     chosen = run_choices((0, 0, 1, 1, 1), 0)
     assert set(chosen[:, :2].ravel()) == {0, 1} and set(chosen[:, 2:].ravel()) == {2, 3, 4}

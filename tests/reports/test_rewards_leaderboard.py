@@ -51,7 +51,7 @@ def test_the_best_design_stands_first_and_the_yardsticks_last(bench):
     assert [row[0] for row in found.rows] == ["truth", "good", "hacked", "good, n 16 (picked)", "reference", "corpus"]
     assert found.rows[-2][1] == pytest.approx(0, abs=1e-6) and found.rows[-1][1] == pytest.approx(1, abs=1e-6)
     best = cells(found, 0)
-    assert best["gold quality"].low < 1 < best["gold quality"].high + 0.1 and best["runs"] == 8
+    assert best["gold quality"].value == pytest.approx(1, abs=0.1) and best["runs"] == 8
     assert best["better"] == 1 and best["wins"].low > 0.9 and best["verdict"] == "not hacked"
     assert best["KL"].value == pytest.approx(4, abs=0.2)
 

@@ -7,7 +7,7 @@ import pytest
 from textgym.benchmarks.rewards.simulated import Simulated, rows
 
 from textgym.errors import TaskError
-from textgym.reports.rewards.arms import Arm, arms, benches, own_axis, paired
+from textgym.reports.rewards.arms import Arm, arms, benches, paired
 from textgym.reports.rewards.runs import Run, load
 
 DESIGNS = [Simulated("good", gold=0.1, proxy=1), Simulated("bad", "keywords", gold=-0.2, proxy=2)]
@@ -91,6 +91,8 @@ def test_settings_under_one_name_are_told_apart():
     assert [arm.label for arm in varied] == ["a, beta 0.1", "a, as planned", "b"]
     apart = arms([run(tokens=1000), run(tokens=2000)])
     assert [arm.label for arm in apart] == ["a, as planned, tokens 1000", "a, as planned, tokens 2000"]
+    used = arms([run(uses={"start": {"checkpoint": place}}, checkpoint=place) for place in (1, 2)])
+    assert [len(arm.runs) for arm in used] == [2]
 
 
 def test_a_change_is_against_the_reference_of_the_same_checkpoint_brief_by_brief(bench, told):
@@ -102,17 +104,55 @@ def test_a_change_is_against_the_reference_of_the_same_checkpoint_brief_by_brief
     assert change.values == pytest.approx(expected, abs=1e-5) and change.strata.tolist() == [0, 0, 0, 1, 1, 1]
 
 
-def test_a_reward_is_held_against_the_runs_own_first_look_or_what_the_reference_tells(bench, told):
-    good = bench.arms("designs")[0]
-    first = good.runs[0]
-    assert bench.before(first, "reward") is first.looks[0].values["reward"]
-    without = json.loads(json.dumps(told))
-    for row in without:
-        row["evaluations"] = row["evaluations"][-2:]
-    [late] = benches(load(without))
-    assert late.before(late.arms("designs")[0].runs[0], "reward") is late.references[0].values("score/fluency")
-    assert own_axis("gold") == "gold/quality" and own_axis("gold.grammar") == "gold/grammar"
-    assert own_axis("fluency") == own_axis("golden") == ""
+def test_a_reward_is_held_against_what_the_reference_earns_by_it(told):
+    """As the run's own first look tells, or the best of 1, or a column that is the reward by another name."""
+    composed = json.loads(json.dumps(list(rows([Simulated("mix", "fluency + keywords", proxy=1)]))))
+    [first_look] = benches(load(composed))
+    run = first_look.arms("designs")[0].runs[0]
+    assert first_look.before(run, "reward") is run.looks[0].values["reward"]
+    for row in composed:
+        row["evaluations"] = [look for look in row["evaluations"] if look["final"]]
+    [unknown] = benches(load(composed))
+    assert unknown.before(unknown.arms("designs")[0].runs[0], "reward") is None
+    one = changed(composed[-1], kind="best_of_n", variant={"n": 1})
+    [best_of_one] = benches(load([*composed, one]))
+    found = best_of_one.before(best_of_one.arms("designs")[0].runs[0], "reward")
+    assert found == pytest.approx(one["evaluations"][-2]["values"]["reward"], abs=1e-5)
+
+
+def test_a_reward_that_is_a_column_by_another_name_is_read_from_there(told):
+    late = json.loads(json.dumps(told))
+    for row in late:
+        row["evaluations"] = [look for look in row["evaluations"] if look["final"]]
+        row["job"]["reward"] = row["job"]["design"]
+    [found] = benches(load(late))
+    good, bad = (arm.runs[0] for arm in found.arms("designs"))
+    assert found.before(good, "reward") is found.references[0].values("score/fluency")
+    assert found.before(bad, "reward", "greedy") is found.references[0].values("score/keywords", "greedy")
+    constant = json.loads(json.dumps(late))
+    for look in constant[4]["evaluations"]:
+        look["values"] |= {"reward": [1.0] * 50, "score/fluency": [1.0] * 50}
+    [found] = benches(load(constant))
+    assert found.before(found.arms("designs")[0].runs[0], "reward") is None, "what never varies proves nothing"
+
+
+def test_a_look_at_the_first_briefs_is_moved_to_stand_beside_looks_at_all(bench):
+    run = bench.arms("designs")[0].runs[0]
+    early, final = run.looks[1], run.final()
+    reference = bench.references[0].values("gold/quality")
+    zero, one = bench.ends(0)
+    moved = (early.values["gold/quality"].mean() - reference[:25].mean()) / (one - zero)
+    assert bench.seen(run, early).mean() == pytest.approx(moved, abs=1e-5) and len(bench.seen(run, early)) == 25
+    assert bench.seen(run, final) == pytest.approx(bench.truth(run))
+
+
+def test_yardsticks_need_no_seed_and_what_is_fitted_no_task():
+    told = list(rows([]))
+    for row in told:
+        del row["job"]["seed"], row["job"]["reward"], row["job"]["variant"]
+    fit = {"format": 1, "versions": {}, "job": {"kind": "fit", "experiment": "proxies", "design": "pairs"}}
+    [found] = benches(load([*told, fit]))
+    assert found.has_scale and found.runs[-1].job["design"] == "pairs"
 
 
 def test_on_the_scale_the_reference_is_zero_and_the_corpus_one(bench):

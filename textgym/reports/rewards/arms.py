@@ -10,12 +10,13 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from textgym.reports.rewards.bootstrap import Sample
-from textgym.reports.rewards.runs import SAMPLED, Run, Runs
+from textgym.reports.rewards.runs import SAMPLED, Look, Run, Runs
+from textgym.reports.rewards.starting import starting_reward
 from textgym.reports.verdict import REWARD, TRUTH
 
 Values = Float64[np.ndarray, " N"]
 
-PER_RUN = ("checkpoint", "seed", "model", "after")
+PER_RUN = ("checkpoint", "seed", "model", "uses", "after")
 """Of a job, what runs of one arm may differ in."""
 
 
@@ -93,13 +94,20 @@ class Bench:
 
     def change(self, arm: Arm, column: str, way: str = SAMPLED) -> Sample | None:
         """A column against that of the reference of the same checkpoint, brief by brief."""
-        return arm.sample(lambda run: self._change(run, column, way))
+        return arm.sample(lambda run: self.changed(run, column, way))
+
+    def changed(self, run: Run, column: str, way: str = SAMPLED) -> Values | None:
+        """The change of a column of one run; None where it, or the reference's, is not known."""
+        own, before = self._own(run, column, way), self.before(run, column, way)
+        if own is None or before is None or len(before) != len(own):
+            return None
+        return own - before
 
     def shift(self, arm: Arm, column: str, way: str = SAMPLED) -> Sample | None:
         """The change in standard deviations of the reference's texts; None where those are all alike."""
 
         def shifted(run: Run) -> Values | None:
-            change, before = self._change(run, column, way), self.before(run, column, way)
+            change, before = self.changed(run, column, way), self.before(run, column, way)
             deviation = 0.0 if change is None or before is None else float(np.nanstd(before))
             return change / deviation if change is not None and deviation > 0 else None
 
@@ -143,51 +151,62 @@ class Bench:
         zero, one = (look.mean(column) if look else float("nan") for look in looks)
         return (zero, one) if one > zero else None
 
-    def before(self, run: Run, column: str, way: str = SAMPLED) -> Values | None:
-        """A column of what the checkpoint of a run writes about the same briefs before any learning.
+    def origin(self, checkpoint: int) -> float | None:
+        """Gold quality of sampled texts of a reference: 0 if there is a scale."""
+        reference = self.references.get(checkpoint)
+        look = None if reference is None else reference.final()
+        own = float("nan") if look is None else look.mean(TRUTH)
+        placed = self.placed(own, checkpoint)
+        return None if placed is None or np.isnan(placed) else float(placed)
 
-        A reward is a run's own: where the reference does not tell it, the run's own look at 0 tokens does.
-        """
+    def before(self, run: Run, column: str, way: str = SAMPLED) -> Values | None:
+        """A column of what the checkpoint of a run writes about the same briefs before any learning."""
         reference = self.references.get(run.job["checkpoint"])
-        if column != REWARD:
-            return None if reference is None else reference.values(column, way)
-        for look in run.looks:
-            if look.tokens == 0 and not look.final and look.way == way and column in look.values:
-                return look.values[column]
-        told = (f"reward/{run.job['design']}", f"score/{run.job['reward']}", own_axis(run.job["reward"]))
-        known = [] if reference is None else [reference.values(name, way) for name in told]
-        return next((values for values in known if values is not None), None)
+        if column == REWARD:
+            return starting_reward(run, reference, self.runs, way)
+        return None if reference is None else reference.values(column, way)
+
+    def seen(self, run: Run, look: Look) -> Values | None:
+        """Gold quality of the texts of an evaluation, on the scale if there is one.
+
+        An evaluation on the way may be about the first of the briefs only. It is then moved by what the reference's
+        texts about those are off the mean of all, so that it can stand beside others.
+        """
+        checkpoint, own = run.job["checkpoint"], look.values.get(TRUTH)
+        if own is None or len(own) > self.prompts:
+            return None
+        placed = self.placed(own.astype(np.float64), checkpoint)
+        if placed is None or len(own) == self.prompts:
+            return None if placed is None else np.asarray(placed)
+        before, origin = self.before(run, TRUTH), self.origin(checkpoint)
+        if before is None or origin is None:
+            return None
+        return np.asarray(placed + origin - np.nanmean(self.placed(before[: len(own)], checkpoint)))
 
     def _own(self, run: Run, column: str, way: str) -> Values | None:
         own = run.values(column, way)
         return None if own is None or len(own) != self.prompts else own.astype(np.float64)
 
-    def _change(self, run: Run, column: str, way: str) -> Values | None:
-        own, before = self._own(run, column, way), self.before(run, column, way)
-        if own is None or before is None or len(before) != len(own):
-            return None
-        return own - before
-
-
-def own_axis(reward: str) -> str:
-    """The column of a reward that is an axis of the truth, e.g. ``gold.quality``; empty for any other reward."""
-    if reward != "gold" and not reward.startswith("gold."):
-        return ""
-    return "gold/" + ("quality" if reward == "gold" else reward.removeprefix("gold."))
-
 
 def benches(runs: Runs) -> list[Bench]:
-    """One for each task, in the order of the rows, on the briefs that most of its runs were evaluated on."""
+    """One for each task, in the order of the rows, on the briefs that most of its runs were evaluated on.
+
+    What was fitted for others, and says no task of any run, stands with the first.
+    """
+    fits = [run for run in runs.finished if run.job["kind"] == "fit"]
+    others = [run for run in runs.finished if run.job["kind"] != "fit"]
+    tasks = list(dict.fromkeys(run.job["task"] for run in others))
     found = []
-    for task in dict.fromkeys(run.job["task"] for run in runs.finished):
-        own = [run for run in runs.finished if run.job["task"] == task]
-        counts = Counter(run.job["prompts"] for run in own if run.job["kind"] != "fit")
-        prompts = max(counts, key=lambda size: (counts[size], size), default=0)
-        kept = tuple(run for run in own if run.job["kind"] == "fit" or run.job["prompts"] == prompts)
+    for task in tasks:
+        own = [run for run in others if run.job["task"] == task]
+        counts = Counter(run.job["prompts"] for run in own)
+        prompts = max(counts, key=lambda size: (counts[size], size))
+        kept = [run for run in own if run.job["prompts"] == prompts]
         yardsticks = [run for run in kept if run.job["kind"] == "reference"]
         references = {run.job["checkpoint"]: run for run in sorted(yardsticks, key=lambda run: -run.job["seed"])}
-        corpus = next((run for run in kept if run.job["kind"] == "corpus"), None)
-        found.append(Bench(task, prompts, kept, references, corpus, len(own) - len(kept)))
+        corpus = next((run for run in kept if run.job["kind"] == "corpus" and run.final()), None)
+        made = [run for run in fits if run.job["task"] == task or (task == tasks[0] and run.job["task"] not in tasks)]
+        found.append(Bench(task, prompts, (*kept, *made), references, corpus, len(own) - len(kept)))
     return found
 
 

@@ -87,8 +87,14 @@ class Estimate:
 
 
 def iqm(values: Float64[np.ndarray, "*rows R"]) -> Any:
-    """Interquartile mean over the last axis; of fewer than four values, their mean."""
-    return stats.trim_mean(values, 0.25, axis=-1)
+    """Interquartile mean over the last axis; of fewer than four values, their mean.
+
+    `scipy.stats.trim_mean` of a quarter, without its checks, which take longer than the work.
+    """
+    cut = values.shape[-1] // 4
+    if not cut:
+        return values.mean(-1)
+    return np.partition(values, (cut, values.shape[-1] - cut - 1), axis=-1)[..., cut : values.shape[-1] - cut].mean(-1)
 
 
 def estimate(sample: Sample, statistic: Statistic = iqm, *, unit: str = RUNS, seed: int = 0) -> Estimate:
@@ -129,7 +135,11 @@ def strata(sample: Sample) -> Int64[np.ndarray, " R"]:
 def stretch(sample: Sample, unit: str) -> float:
     """How much further from the estimate than the draws an interval must reach; 1 for many runs or texts."""
     size, groups = (sample.values.shape[1], 1) if unit == TEXTS else (len(sample.strata), len(set(strata(sample))))
-    freedom = size - groups
+    return _stretch(size, size - groups)
+
+
+@lru_cache(maxsize=256)
+def _stretch(size: int, freedom: int) -> float:
     if freedom < 1:
         return 1.0
     half = (1 + LEVEL) / 2

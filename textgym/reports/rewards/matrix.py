@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from textgym.reports.blocks import Cell, Column, Interval, Notice, Section, Table
-from textgym.reports.rewards.arms import Bench, own_axis
+from textgym.reports.rewards.arms import Bench
 from textgym.reports.rewards.bootstrap import BOTH
 from textgym.reports.rewards.standings import known, standings
 from textgym.reports.rewards.wording import DRAWN, listed
@@ -47,9 +47,9 @@ _HOW = (
 
 def _role(reward: str, design: str, measure: str) -> str:
     """Whether a measure is what was trained on, or a part of it."""
-    if measure in (REWARD, own_axis(reward), f"score/{reward}", f"score/{design}"):
-        return "itself"
     written = measure.removeprefix("score/").replace("gold/", "gold.")
+    if measure == REWARD or written in (reward, design):
+        return "itself"
     return "part of it" if re.search(rf"(?<![\w.]){re.escape(written)}(?!\w)", reward) else ""
 
 

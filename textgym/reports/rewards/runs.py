@@ -15,6 +15,9 @@ FORMAT = 1
 
 KINDS = ("reference", "corpus", "training", "best_of_n", "fit")
 
+_UNSAID: Mapping[str, Any] = {"reward": "", "variant": {}, "task": "", "checkpoint": 0, "seed": 0, "prompts": 0}
+"""What a job need not say: yardsticks have no seed, and what is fitted for others no prompts."""
+
 SAMPLED, GREEDY = "sampled", "greedy"
 """Ways of writing: at temperature 1, and the most probable token each time."""
 
@@ -112,7 +115,7 @@ def load(rows: Iterable[Mapping[str, Any]]) -> Runs:
             if "failure" in row:
                 failed[key] = job, str(row["failure"])
                 continue
-            run = finished[key] = _run(row)
+            run = finished[key] = _run(row, job)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise TaskError(f"row {number} is no row of the benchmark of rewards: {error!r}") from error
         versions.setdefault(_text(row["versions"]), row["versions"])
@@ -128,15 +131,15 @@ def _checked(row: Mapping[str, Any]) -> Mapping[str, Any]:
     if row.get("format") != FORMAT:
         raise ValueError(f"format {row.get('format')!r}; this version of textgym reads format {FORMAT}")
     job: Mapping[str, Any] = row["job"]
-    for name in ("experiment", "design", "reward", "task", "checkpoint", "seed", "prompts"):
+    for name in ("experiment", "design", *(() if job.get("kind") == "fit" else ("task", "prompts"))):
         if name not in job:
             raise ValueError(f"a job without {name!r}")
     if job.get("kind") not in KINDS:
         raise ValueError(f"kind {job.get('kind')!r}; one of {', '.join(KINDS)}")
-    return job
+    return {**_UNSAID, **job}
 
 
-def _run(row: Mapping[str, Any]) -> Run:
+def _run(row: Mapping[str, Any], job: Mapping[str, Any]) -> Run:
     looks = [
         Look(
             int(look["tokens"]),
@@ -149,14 +152,16 @@ def _run(row: Mapping[str, Any]) -> Run:
     points = row.get("curve", ())
     names = dict.fromkeys(name for point in points for name in point)
     curve = {name: np.array([point.get(name) for point in points], np.float64) for name in names}
-    return Run(row["job"], tuple(sorted(looks, key=lambda look: look.tokens)), curve, (), row.get("facts", {}))
+    return Run(job, tuple(sorted(looks, key=lambda look: look.tokens)), curve, (), row.get("facts", {}))
 
 
 def _pin(pinned: dict[str, Run], run: Run, texts: Sequence[Mapping[str, Any]]) -> None:
     """Texts take most of a row, and a page shows those of one run a design: the first checkpoint's first."""
     if not texts or (run.job["kind"] == "training" and run.job["experiment"] != "designs"):
         return
-    group = _text({name: value for name, value in run.job.items() if name not in ("checkpoint", "seed")})
+    group = _text(
+        {name: value for name, value in run.job.items() if name not in ("checkpoint", "seed", "uses", "after")}
+    )
     place = _place(run)
     if group not in pinned or place <= _place(pinned[group]):
         pinned[group] = replace(run, texts=texts)

@@ -27,6 +27,11 @@ def number(value: float, digits: int = 2, lead: str = "") -> str:
     return f"{round(value, digits) + 0.0:{lead}.{digits}f}"
 
 
+def begun(text: str) -> str:
+    """A sentence with its first letter large."""
+    return text[:1].upper() + text[1:]
+
+
 def counted(count: int, one: str, several: str = "") -> str:
     """A number with its noun, e.g. ``1 run`` and ``3 runs``."""
     return f"{count:,} {one if count == 1 else several or one + 's'}"

@@ -1,0 +1,135 @@
+"""The whole report: its summary, what rows cannot support, what is missing, and tables as files."""
+
+import csv
+import io
+import json
+import re
+
+import pytest
+from textgym.benchmarks.rewards.simulated import Simulated, rows
+
+from textgym.reports.blocks import Column, Interval, Report, Section, Table
+from textgym.reports.rewards.report import ANALYSES, rewards_report, tables_csv
+
+DESIGNS = [
+    Simulated("good", gold=0.1, proxy=1, kl=3),
+    Simulated("hacked", "keywords", gold=-0.2, proxy=2, kl=12),
+    Simulated("truth", "gold.quality", gold=0.4, proxy=3, kl=6),
+]
+
+
+def told_of(designs=DESIGNS, **settings):
+    return json.loads(json.dumps(list(rows(designs, **settings))))
+
+
+@pytest.fixture(scope="module")
+def told():
+    return told_of(checkpoints=2, seeds=5, prompts=100, texts=1)
+
+
+@pytest.fixture(scope="module")
+def report(told):
+    return rewards_report(told)
+
+
+def words(report):
+    return " ".join(report.summary)
+
+
+def test_the_summary_says_who_is_best_by_how_much_at_what_kl_and_who_was_hacked(report):
+    first, second, third = report.summary[:3]
+    assert re.match(r"truth is best, with gold quality (0\.9|1\.0)\d \[", first)
+    assert "nats from the reference. good comes next" in first and "certainty above 0.99" in first
+    assert second.startswith("Of rewards that need no truth: good is best")
+    assert third.startswith("Hacked") and re.search(r"hacked \(gold -0\.(1[89]|2)", third)
+
+
+def test_what_rows_cannot_support_is_said(report, brief):
+    cannot = [sentence for sentence in report.summary if sentence.startswith("What these rows cannot support")]
+    assert len(cannot) == 1 and re.search(r"same KL: they ended at \d\.\d to 1\d", cannot[0])
+    quick = words(rewards_report(told_of(prompts=40)))
+    assert "its texts and hold for it alone" in quick and "all runs began as one checkpoint" in quick
+    assert "40 held-out briefs" in quick
+    assert "to 5 runs" not in quick
+
+
+@pytest.fixture
+def brief(monkeypatch):
+    """Reports without sections, where the summary is what matters."""
+    monkeypatch.setattr("textgym.reports.rewards.report.ANALYSES", {})
+
+
+def test_designs_that_differ_in_more_than_the_reward_are_told(told, brief):
+    changed = json.loads(json.dumps(told))
+    for row in changed:
+        if row["job"]["design"] == "hacked":
+            row["job"] |= {"agent": "ppo", "tokens": 5}
+    assert "designs differ in agent, tokens too" in words(rewards_report(changed))
+
+
+def test_the_same_rows_and_seed_give_the_same_report_in_any_order_of_what_is_told(told, report):
+    assert rewards_report(told) == report
+
+
+def test_another_seed_gives_other_intervals_about_the_same_figures(told, report, brief):
+    other = rewards_report(told, seed=1)
+    assert other.summary != report.summary and other.facts["seed of intervals"] == "1"
+    assert other.summary[0].split("[")[0] == report.summary[0].split("[")[0]
+
+
+def test_no_rows_and_yardsticks_alone_give_a_report_that_says_so():
+    empty = rewards_report([])
+    assert empty.summary == ["These rows hold no finished run of a design."]
+    bare = rewards_report(told_of([]))
+    assert "no run says how good" in words(bare)
+    missing = bare.sections[-1]
+    assert missing.name == "missing" and "A leaderboard needs runs" in " ".join(missing.text)
+
+
+def test_each_analysis_is_in_the_report_or_said_to_be_missing(report):
+    names = {section.name for section in report.sections}
+    assert {"alarms", "leaderboard", "pairs", "matrix", "length", "axes", "curves", "stories", "missing"} <= names
+    assert len(report.sections) - 1 + len(report.sections[-1].text) == len(ANALYSES)
+
+
+def test_failed_jobs_are_counted_and_listed_with_what_happened(told, brief):
+    failed = {name: told[-1][name] for name in ("format", "key", "versions")}
+    failed |= {"job": told[-1]["job"] | {"seed": 99}, "failure": "out of <memory>"}
+    found = rewards_report([*told, failed])
+    assert "1 job failed" in words(found)
+    assert found.sections[-1].blocks[0].rows == [["truth", "designs", 1, 99, "out of <memory>"]]
+
+
+def test_sections_of_a_second_task_have_names_of_their_own(told):
+    other = [row | {"job": row["job"] | {"task": "影评 2"}} for row in told_of()]
+    found = rewards_report([*told_of(), *other])
+    names = [section.name for section in found.sections]
+    assert len(set(names)) == len(names) and "leaderboard" in names and "leaderboard-b" in names
+    assert any(sentence.startswith("On 影评 2: truth is best") for sentence in found.summary)
+
+
+def test_rows_of_several_versions_are_told(told, brief):
+    mixed = [row | {"versions": {"textgym": str(place % 2)}} for place, row in enumerate(told)]
+    found = rewards_report(mixed)
+    assert "several sets of versions" in " ".join(found.sections[-1].text) and "versions, set 2" in found.facts
+
+
+def test_tables_are_written_with_ends_and_marks_in_columns_of_their_own():
+    table = Table(
+        "A table.",
+        [Column("design"), Column("gold"), Column("runs")],
+        [["a, b", Interval(0.5, 0.25, 0.75), 3], ['"c"', None, 1]],
+        {(0, 1): "hacked"},
+    )
+    report = Report("", [], [Section("one", "", (), [table, table])])
+    found = tables_csv(report)
+    assert list(found) == ["one", "one-2"]
+    read = list(csv.DictReader(io.StringIO(found["one"])))
+    assert read[0] == {"design": "a, b", "gold": "0.5", "gold low": "0.25", "gold high": "0.75",
+                       "gold mark": "hacked", "runs": "3"}  # fmt: skip
+    assert read[1]["design"] == '"c"' and read[1]["gold"] == read[1]["gold mark"] == ""
+
+
+def test_every_table_of_a_report_becomes_a_rectangle(report):
+    for text in tables_csv(report).values():
+        assert len({len(row) for row in csv.reader(io.StringIO(text))}) == 1
