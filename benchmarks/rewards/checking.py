@@ -7,14 +7,22 @@ from dataclasses import replace
 
 from textgym.benchmarks.rewards.design import Design
 from textgym.benchmarks.rewards.designs import bound, fitting
-from textgym.benchmarks.rewards.plan import Job, Plan, jobs
+from textgym.benchmarks.rewards.ground import opened
+from textgym.benchmarks.rewards.job import USES, Job
+from textgym.benchmarks.rewards.making import data_folder
+from textgym.benchmarks.rewards.plan import Plan, jobs
 from textgym.benchmarks.rewards.training import config_of
-from textgym.benchmarks.rewards.writers import task_of
 
 from textgym.envs.tasks import task_names
 from textgym.errors import DesignError, TaskError, TextGymError
 from textgym.models.folder import peek
 from textgym.runs.agents import agent_builder, check_agent
+
+PAID = ("training", "best_of_n")
+"""Kinds of jobs that have a reward."""
+
+KNOWN = {"start", "pool"}
+"""What a job may build on so that its task and its reward are known beforehand."""
 
 _log = logging.getLogger("textgym")
 
@@ -36,10 +44,7 @@ def prepared(
     """
     agent_builder(plan.agent)
     _check_model(plan)
-    found = list(designs)
-    if not chosen:
-        (first, *_) = jobs(replace(plan, experiments=()), [])
-        found = fitting(designs, task_of(first))
+    found = list(designs) if chosen else fitting(designs, opened(plan.task, "", plan.model))
     check(replace(plan, experiments=("designs",)), found)
     if experiments_chosen:
         check(plan, found)
@@ -64,20 +69,31 @@ def check(plan: Plan, designs: Sequence[Design]) -> None:
     """
     known: set[str] = set()
     for job in jobs(plan, designs):
-        if job["kind"] not in ("training", "best_of_n") or (about := _depends_on(job)) in known:
-            continue
-        known.add(about)
-        bound(Design(job["design"], job["reward"]), task_of(job))
-        if job["kind"] == "training":
+        if (about := _depends_on(job)) not in known:
+            known.add(about)
             try:
-                check_agent(config_of(job))
+                _check_job(job)
+            except DesignError:
+                raise
             except TextGymError as error:
-                raise DesignError(f"design {job['design']!r}: {error}") from error
+                what = "design" if job["kind"] in PAID else "what others build on,"
+                raise DesignError(f"{what} {job['design']!r}: {error}") from error
+
+
+def _check_job(job: Job) -> None:
+    if job.get("makes") == "texts":
+        data_folder()
+    reward = job["gold"] if job.get("makes") == "pairs" else job["reward"] if job["kind"] in PAID else None
+    if reward is not None and KNOWN.issuperset(job.get(USES, {})):
+        bound(Design(job["design"], reward), opened(job["task"], "", job["model"]))
+    if job["kind"] == "training":
+        check_agent(config_of(job))
 
 
 def _depends_on(job: Job) -> str:
     """What decides whether a job can be done."""
-    return json.dumps([job.get(name) for name in ("kind", "reward", "agent", "settings", "kl_in", "constraint")])
+    names = ("kind", "makes", "reward", "agent", "settings", "kl_in", "constraint")
+    return json.dumps([sorted(job.get(USES, {})), *(job.get(name) for name in names)])
 
 
 def _fits(plan: Plan, designs: Sequence[Design], experiment: str) -> bool:

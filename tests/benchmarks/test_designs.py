@@ -10,13 +10,16 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from textgym.benchmarks.rewards import checking
+from textgym.benchmarks.rewards.checking import check, prepared
 from textgym.benchmarks.rewards.design import FIELDS, LONGEST_NAME, Design
 from textgym.benchmarks.rewards.designs import ABOUT, DEFAULT, EXPRESSIONS, GOLD, GROUPS, bound, builtin, fitting
+from textgym.benchmarks.rewards.plan import Plan
 from textgym.benchmarks.rewards.reading import read_designs
 from textgym.benchmarks.rewards.yaml_tree import MAX_BYTES, SHOWN
 
 from textgym.envs.tasks import make_task
-from textgym.errors import DesignError, UnknownNameError
+from textgym.errors import DesignError, TaskError, UnknownNameError
 from textgym.scorers import parse
 from textgym.scorers.spec import DEFAULT_REWARD
 
@@ -358,6 +361,7 @@ def test_designs_are_read_without_torch(tmp_path):
     code = f"""
 import sys
 from pathlib import Path
+from textgym.benchmarks.rewards.plan import Plan
 from textgym.benchmarks.rewards.reading import read_designs
 read_designs(Path({str(path)!r}))
 print([name for name in ("torch", "sklearn", "stable_baselines3", "transformers") if name in sys.modules])
@@ -368,3 +372,23 @@ print([name for name in ("torch", "sklearn", "stable_baselines3", "transformers"
 
 def test_the_fields_of_a_file_are_those_of_a_design(problems):
     assert ", ".join(sorted(FIELDS)) in problems("designs:\n  - name: a\n    reward: fluency\n    zzz: 1\n")[0]
+
+
+@pytest.fixture
+def small_task(monkeypatch, tiny_corpus):
+    """Jobs are checked on a task that is made in no time; it has no truth."""
+    task = make_task(corpus=tiny_corpus)
+    monkeypatch.setattr(checking, "opened", lambda name, corpus, start: task)
+    return task
+
+
+def test_an_agent_is_asked_for_its_settings_before_anything_runs(small_task):
+    plan = Plan.quick()
+    with pytest.raises(DesignError, match=r"design 'a': agent ppo has no setting 'n_epoch'. Did you mean 'n_epochs'"):
+        check(plan, [Design("a", "length", agent="ppo", settings={"n_epoch": 2})])
+    check(plan, [Design("a", "length", agent="ppo", settings={"n_epochs": 2, "learning_rate": 1e-3})])
+
+
+def test_a_model_of_another_task_is_refused(small_task):
+    with pytest.raises(TaskError, match="knows the words of task story, not of docstrings"):
+        prepared(Plan.quick(task="docstrings"), builtin(["quick"]), chosen=False, experiments_chosen=False)

@@ -17,7 +17,8 @@ from textgym.cli.terminal import complain, print_json, speak, stderr, stdout, vi
 
 if TYPE_CHECKING:
     from textgym.benchmarks.rewards.design import Design
-    from textgym.benchmarks.rewards.plan import Job, Plan
+    from textgym.benchmarks.rewards.job import Job
+    from textgym.benchmarks.rewards.plan import Plan
 
 SEVERAL = ("--designs", "--experiment")
 """Options that take everything up to the next option."""
@@ -208,7 +209,7 @@ def _announce(
 
 def _left(plan: "Plan", todo: "Sequence[Job]", out: Path, workers: int | None) -> tuple[int, str]:
     """How many jobs have no row yet, and how long they will take."""
-    from textgym.benchmarks.rewards.plan import key_of
+    from textgym.benchmarks.rewards.job import key_of
     from textgym.benchmarks.rewards.run import estimate
     from textgym.reports.results import Results
 
