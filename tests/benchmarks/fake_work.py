@@ -57,3 +57,13 @@ def interrupted(job, folder):
     """Fails where Ctrl-C reaches a worker."""
     signal.raise_signal(signal.SIGINT)
     return {"facts": {}}
+
+
+def on_a_node(job, folder):
+    """Tells on which machine of a Ray cluster it ran."""
+    import ray
+
+    node = ray.get_runtime_context().get_node_id()
+    with (folder / "begun").open("a") as file:
+        file.write(f"{job['seed']} {node}\n")
+    return {**found(job, folder), "node": node, "threads": os.environ["OMP_NUM_THREADS"]}
