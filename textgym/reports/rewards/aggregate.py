@@ -52,4 +52,5 @@ def improvement(first: Sample, second: Sample, seed: int = 0) -> Interval:
 def _counts(sample: Sample, seed: list[int]) -> Float64[np.ndarray, "B R"]:
     """How often each run is drawn in each resample."""
     chosen = run_choices(tuple(strata(sample).tolist()), int(np.random.SeedSequence(seed).generate_state(1)[0]))
-    return (chosen[:, :, None] == np.arange(chosen.shape[1])).sum(1).astype(np.float64)
+    counts: Float64[np.ndarray, "B R"] = (chosen[:, :, None] == np.arange(chosen.shape[1])).sum(1).astype(np.float64)
+    return counts

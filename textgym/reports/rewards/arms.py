@@ -101,7 +101,7 @@ class Bench:
         own, before = self._own(run, column, way), self.before(run, column, way)
         if own is None or before is None or len(before) != len(own):
             return None
-        return own - before
+        return np.asarray(own - before)
 
     def shift(self, arm: Arm, column: str, way: str = SAMPLED) -> Sample | None:
         """The change in standard deviations of the reference's texts; None where those are all alike."""
@@ -133,7 +133,8 @@ class Bench:
         The yardsticks are means over the same briefs, and are not drawn again by a bootstrap. Where no checkpoint has a
         scale, gold quality is as it is.
         """
-        return self.placed(self._own(run, TRUTH, way), run.job["checkpoint"])
+        placed = self.placed(self._own(run, TRUTH, way), run.job["checkpoint"])
+        return None if placed is None else np.asarray(placed)
 
     def placed(self, values: Any, checkpoint: int, column: str = TRUTH) -> Any:
         """Values of a column on the scale; None where this checkpoint has none, as they are where no checkpoint has."""

@@ -166,4 +166,6 @@ def run_choices(groups: tuple[int, ...], seed: int) -> Int64[np.ndarray, "B R"]:
 
 def _ratio(sums: Float64[np.ndarray, "..."], counts: Float64[np.ndarray, "..."]) -> Float64[np.ndarray, "..."]:
     """NaN where nothing was counted."""
-    return np.divide(sums, counts, out=np.full(np.shape(sums), np.nan), where=counts > 0)
+    found = np.full(np.shape(sums), np.nan)
+    np.divide(sums, counts, out=found, where=counts > 0)
+    return found

@@ -81,7 +81,7 @@ def curve(bench: Bench, looks: Sequence[tuple[Run, Look]]) -> Curve | None:
 
 
 def _root(kl: Float64[np.ndarray, "*rows"]) -> Float64[np.ndarray, "*rows"]:
-    return np.sqrt(np.maximum(kl, 0))
+    return np.asarray(np.sqrt(np.maximum(kl, 0)))
 
 
 def _between(

@@ -38,7 +38,7 @@ class Frontier:
 
     def at(self, distances: Float64[np.ndarray, " K"]) -> Float64[np.ndarray, " K"]:
         """Mean gold over the curves; NaN where one of them does not reach."""
-        return np.mean([one.at(distances) for one in self.curves], axis=0)
+        return np.asarray(np.mean([one.at(distances) for one in self.curves], axis=0))
 
     def estimate(self, distances: Float64[np.ndarray, " K"], seed: int) -> Estimate | None:
         """Gold averaged over distances, with its bootstrap; None where a curve does not reach them.

@@ -57,12 +57,14 @@ def length_share(bench: Bench, seed: int) -> Section | None:
 
 
 def _row(bench: Bench, arm: Arm, column: str, label: str, seed: int) -> list[Cell | Interval] | None:
-    measured = ("length", column)
-    runs = [run for run in arm.runs if all(bench.changed(run, name) is not None for name in measured)]
-    samples = [bench.change(Arm(arm.label, tuple(runs)), name) for name in measured] if runs else [None]
-    if any(one is None or one.values.shape != samples[0].values.shape for one in samples):
+    both = ("length", column)
+    known = [run for run in arm.runs if all(bench.changed(run, name) is not None for name in both)]
+    if not known:
         return None
-    parts = explained(*samples, seed)
+    x, y = (bench.change(Arm(arm.label, tuple(known)), name) for name in both)
+    if x is None or y is None or x.values.shape != y.values.shape:
+        return None
+    parts = explained(x, y, seed)
     gain = parts["gain"].interval
     share = parts["share"].interval if gain is not None and gain.sign else None
     return [arm.label, label, parts["longer"].interval, gain, parts["same"].interval, share, parts["slope"].interval]

@@ -40,7 +40,7 @@ def front(values: Float64[np.ndarray, "*rows A 2"]) -> Bool[np.ndarray, "*rows A
     """Which of A points no other one dominates, higher being better."""
     others, own = values[..., None, :, :], values[..., :, None, :]
     dominated = (others >= own).all(-1) & (others > own).any(-1)
-    return ~dominated.any(-1)
+    return np.asarray(~dominated.any(-1))
 
 
 def _shift(bench: Bench, arm: Arm, column: str, seed: int) -> Estimate | None:

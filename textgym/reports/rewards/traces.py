@@ -73,8 +73,8 @@ def averaged(name: str, traces: Sequence[Trace], hue: int) -> Series | None:
     if not len(grid):
         return None
     values = np.array([np.interp(grid, *own) for own in traces])
-    band = (values.min(0), values.max(0)) if len(traces) > 1 else (None, None)
-    return Series(name, grid, values.mean(0), *band, hue=hue)
+    low, high = (values.min(0), values.max(0)) if len(traces) > 1 else (None, None)
+    return Series(name, grid, values.mean(0), low, high, hue=hue)
 
 
 def _reader(bench: Bench, name: str) -> Callable[[Run], Trace | None]:
