@@ -26,33 +26,47 @@ AT_ONCE = 4096
 def best(job: Job, folder: Path) -> dict[str, Any]:
     """What the best of n by the reward of a job come to, a value a prompt."""
     ground, n = ground_of(job, folder), int(job["variant"]["n"])
-    task, paid, uses = ground.task, ground.paid, job[USES]["pool"]
+    task, paid, pool = ground.task, ground.paid, job[USES]["pool"]
     assert paid is not None
-    places, texts = read(made(uses, folder) / POOL_FILE)
-    each, known = uses["texts"], read_columns(uses, folder, ground, places, texts)
-    known["reward"] = _by_parts(lambda batch: {"reward": paid.score(batch).values}, task, places, texts)["reward"]
-    weights = chosen(known["reward"].reshape(-1, each), n)
+    places, texts = read(made(pool, folder) / POOL_FILE)
+    each, known = pool["texts"], known_of(pool, folder, ground, places, texts)
+    rewards = known["reward"].reshape(-1, each)
+    weights = chosen(rewards, n)
     values = {name: (column.reshape(-1, each) * weights).sum(1) for name, column in known.items()}
-    picked = known["reward"].reshape(-1, each)[: job["pinned"], :n].argmax(1).tolist()
+    picked = rewards[: job["pinned"], :n].argmax(1).tolist()
     shown = [
         pinned(task, int(places[row * each]), texts[row * each + pick], "sampled", paid)
         for row, pick in enumerate(picked)
     ]
+    start = {"tokens": 0, "way": "sampled", "final": False, "values": written({"reward": rewards.mean(1)})}
     evaluation = {"tokens": 0, "way": "sampled", "final": True, "values": written(values)}
     facts = {"kl": float(np.log(n) - (n - 1) / n), "n": n}
-    return {"evaluations": [evaluation], "curve": [], "texts": shown, "facts": facts}
+    return {"evaluations": [start, evaluation], "curve": [], "texts": shown, "facts": facts}
 
 
-def read_columns(uses: Job, folder: Path, ground: Ground, places: Places, texts: list[TokenIds]) -> Columns:
-    """What is known of the texts of a pool, whoever chooses; kept beside them, for the next that chooses."""
-    about = json.dumps([ground.task.signature, ground.judge, {a: r.signature for a, r in ground.gold.items()}])
-    path = made(uses, folder) / f"columns-{hashlib.sha256(about.encode()).hexdigest()[:16]}.npz"
+def known_of(pool: Job, folder: Path, ground: Ground, places: Places, texts: list[TokenIds]) -> Columns:
+    """What is known of the texts of a pool, and what they are paid; kept beside them, for the next that chooses."""
+    task, paid = ground.task, ground.paid
+    assert paid is not None
+    target = made(pool, folder)
+    truths = {axis: truth.signature for axis, truth in ground.gold.items()}
+    found = _kept(
+        target,
+        ["columns", task.signature, ground.judge, truths],
+        lambda: _by_parts(lambda batch: columns(task, ground.judge, batch, gold=ground.gold), task, places, texts),
+    )
+    return found | _kept(
+        target,
+        ["reward", paid.signature],
+        lambda: _by_parts(lambda batch: {"reward": paid.score(batch).values}, task, places, texts),
+    )
+
+
+def _kept(folder: Path, about: list[Any], make: Callable[[], Columns]) -> Columns:
+    path = folder / f"{about[0]}-{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]}.npz"
     if not path.exists():
-        found = _by_parts(
-            lambda batch: columns(ground.task, ground.judge, batch, gold=ground.gold), ground.task, places, texts
-        )
         buffer = io.BytesIO()
-        np.savez(buffer, **found)
+        np.savez(buffer, **make())
         write_atomic(path, buffer.getvalue())
     with np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}

@@ -9,7 +9,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from textgym.benchmarks.rewards.columns import places_of, written
 from textgym.benchmarks.rewards.ground import Ground, ground_of
 from textgym.benchmarks.rewards.job import Job
-from textgym.benchmarks.rewards.writings import writings, written_about
+from textgym.benchmarks.rewards.writings import before, writings, written_about
 
 from textgym.errors import TaskError
 from textgym.models.causal_network import CausalNetwork
@@ -54,7 +54,8 @@ def learned(job: Job, folder: Path) -> dict[str, Any]:
     callbacks += [RewardLog(reference=ground.start), curve, look]
     agent.learn(config.steps, callback=CallbackList(callbacks))
     found = writings(network_of(agent), reference, job, ground, agent.num_timesteps)
-    found["evaluations"] = [*look.found, *found["evaluations"]]
+    begun = before(ground, places_of(ground.task, job["prompts"]))
+    found["evaluations"] = [*begun, *look.found, *found["evaluations"]]
     return found | {"curve": curve.points()}
 
 

@@ -1,5 +1,6 @@
 """What a network writes about held-out prompts, and what is known of it."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from textgym.benchmarks.rewards.job import Job
 from textgym.benchmarks.rewards.pinned import pinned
 from textgym.benchmarks.rewards.pool import SAMPLING_SEED
 
+from textgym.envs.tasks import Task
 from textgym.models.causal_network import CausalNetwork
+from textgym.models.checkpoint import load_checkpoint
 from textgym.models.layout import lay_out
 from textgym.models.likelihood import logprob_and_entropy
 from textgym.models.sampling import Sampling, generate
@@ -65,23 +68,43 @@ def writings(
     return {"evaluations": found, "curve": [], "texts": shown, "facts": {}}
 
 
-def written_about(
-    network: CausalNetwork, reference: CausalNetwork, ground: Ground, places: list[int], way: str
-) -> tuple[list[TokenIds], Columns]:
-    """Completions of held-out prompts, and what is known of them; the KL of those alone that were drawn."""
-    task = ground.task
-    ids, sep_id = [task.heldout.prompt(place) for place in places], task.tokenizer.sep_id
-    completions = generate(
+def before(ground: Ground, places: list[int]) -> list[dict[str, Any]]:
+    """What the texts of the model that a run begins as earn by its reward, which says what it has learned."""
+    assert ground.paid is not None
+    found = []
+    for way in WAYS:
+        completions = _at_start(ground.task, ground.start, tuple(places), way)
+        values = {"reward": ground.paid.score(batch_of(ground.task, places, completions)).values}
+        found.append({"tokens": 0, "way": way, "final": False, "values": written(values)})
+    return found
+
+
+@lru_cache(maxsize=8)
+def _at_start(task: Task, start: str, places: tuple[int, ...], way: str) -> list[TokenIds]:
+    """The same for every run of a process that begins so."""
+    return _completed(load_checkpoint(start).model.eval(), task, list(places), way)
+
+
+def _completed(network: CausalNetwork, task: Task, places: list[int], way: str) -> list[TokenIds]:
+    return generate(
         network,
-        ids,
-        sep_id=sep_id,
+        [task.heldout.prompt(place) for place in places],
+        sep_id=task.tokenizer.sep_id,
         eos_id=task.tokenizer.eos_id,
         max_new_tokens=task.max_new_tokens,
         sampling=WAYS[way],
         seed=SAMPLING_SEED,
     ).ids
+
+
+def written_about(
+    network: CausalNetwork, reference: CausalNetwork, ground: Ground, places: list[int], way: str
+) -> tuple[list[TokenIds], Columns]:
+    """Completions of held-out prompts, and what is known of them; the KL of those alone that were drawn."""
+    task, completions = ground.task, _completed(network, ground.task, places, way)
     values = columns(task, ground.judge, batch_of(task, places, completions), ground.paid, ground.gold)
     if WAYS[way] is None:
+        ids, sep_id = [task.heldout.prompt(place) for place in places], task.tokenizer.sep_id
         values["kl"] = sequence_kl(network, reference, ids, completions, sep_id)
         values["entropy"] = sequence_entropy(network, ids, completions, sep_id)
     return completions, values
