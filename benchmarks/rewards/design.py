@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,8 +124,8 @@ def _json_able(field: str, value: Mapping[str, Any]) -> str | None:
     return None
 
 
-_ALLOWED = {"delivery": DELIVERIES, "kl_in": KL_IN}
-_CHECKS = {
+_ALLOWED: Mapping[str, Sequence[str]] = {"delivery": DELIVERIES, "kl_in": KL_IN}
+_CHECKS: Mapping[str, Callable[[str, Any], str | None]] = {
     "name": _name,
     "delivery": _one_of,
     "kl_in": _one_of,

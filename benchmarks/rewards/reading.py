@@ -103,12 +103,13 @@ def _wrong(message: str) -> PydanticCustomError:
     return PydanticCustomError("wrong", "{message}", {"message": message})
 
 
-_TYPES: dict[str, Any] = get_type_hints(Design)
+_TYPES = get_type_hints(Design)
+_FIELDS: dict[str, Any] = {field: (_TYPES[field], ... if field in REQUIRED else None) for field in FIELDS}
 _Design = create_model(
     "_Design",
     __config__=ConfigDict(extra="forbid", strict=True),
     __validators__={"allowed": field_validator("*")(_allowed), "readable": field_validator("reward")(_readable)},
-    **{field: (_TYPES[field], ... if field in REQUIRED else None) for field in FIELDS},
+    **_FIELDS,
 )
 
 

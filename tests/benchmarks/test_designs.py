@@ -13,7 +13,18 @@ from hypothesis import strategies as st
 from textgym.benchmarks.rewards import checking
 from textgym.benchmarks.rewards.checking import check, prepared
 from textgym.benchmarks.rewards.design import FIELDS, LONGEST_NAME, Design
-from textgym.benchmarks.rewards.designs import ABOUT, DEFAULT, EXPRESSIONS, GOLD, GROUPS, bound, builtin, fitting
+from textgym.benchmarks.rewards.designs import (
+    ABOUT,
+    DEFAULT,
+    EXPRESSIONS,
+    GOLD,
+    GROUPS,
+    bound,
+    builtin,
+    fitting,
+    together,
+    typed,
+)
 from textgym.benchmarks.rewards.plan import Plan
 from textgym.benchmarks.rewards.reading import read_designs
 from textgym.benchmarks.rewards.yaml_tree import MAX_BYTES, SHOWN
@@ -142,6 +153,19 @@ def test_naive_rewards_are_of_the_model_that_is_named():
 def test_an_unknown_name_is_refused_with_the_nearest_one():
     with pytest.raises(UnknownNameError, match="Did you mean 'adjacent cosine'"):
         builtin(["adjacent cosin"])
+
+
+def test_rewards_are_typed_as_they_are_and_named_by_themselves():
+    assert typed([" fluency ", GOLD, "fluency", "quick"])[:2] == [Design("fluency", "fluency"), *builtin([GOLD])]
+    long = " + ".join(["fluency"] * 40)
+    (design,) = typed([long])
+    assert design.reward == long and len(design.name) == LONGEST_NAME and design.name.endswith("…")
+
+
+def test_two_designs_that_differ_may_not_have_one_name():
+    assert together([Design("a", "fluency"), Design("a", "fluency")]) == [Design("a", "fluency")]
+    with pytest.raises(DesignError, match="two designs have the name 'a'"):
+        together([Design("a", "fluency"), Design("a", "length")])
 
 
 def test_designs_that_do_not_fit_a_task_are_left_out_and_named(tiny_corpus, caplog):

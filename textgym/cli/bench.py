@@ -158,8 +158,15 @@ def rewards(
 
     speak(quiet or json)
     read, its_task = _read(file, designs or [], model)
-    given = {"task": task or its_task, "model": model, "checkpoints": checkpoints, "agent": agent, "seeds": seeds}
-    given |= {"tokens": tokens, "experiments": tuple(experiment) if experiment else None}
+    given: dict[str, Any] = {
+        "task": task or its_task,
+        "model": model,
+        "checkpoints": checkpoints,
+        "agent": agent,
+        "seeds": seeds,
+        "tokens": tokens,
+        "experiments": tuple(experiment) if experiment else None,
+    }
     make = Plan.quick if quick else Plan.full
     plan = make(**{name: value for name, value in given.items() if value is not None})
     plan, chosen = prepared(
@@ -185,7 +192,7 @@ def _read(file: Path | None, texts: Sequence[str], model: str | None) -> "tuple[
 
     found = None if file is None else read_designs(file, model=model or MODEL)
     designs = together([*(found.designs if found else ()), *typed(texts, model=model or MODEL)])
-    return designs, found and found.task
+    return designs, None if found is None else found.task
 
 
 def _builtin(plan: "Plan", quick: bool) -> "list[Design]":

@@ -43,7 +43,7 @@ def report(
     if into.suffix in (".html", ".csv", ".jsonl"):
         raise TaskError(f"--out {into}: name a folder; the page is {PAGE} in it")
     if len(folders) > 1:
-        merge([folder for folder in folders if folder.resolve() != into.resolve()], into)
+        merge(folders, into)
     show(save_report(into if len(folders) > 1 else folders[0], into), into, json=json)
 
 
