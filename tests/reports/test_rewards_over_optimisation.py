@@ -1,6 +1,7 @@
 """Gold over KL: interpolation at equal KL, areas, and the laws of over-optimisation with their peaks."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -195,4 +196,6 @@ def test_proxies_of_each_size_have_a_law_of_their_own():
         for pairs in (100, 1000) for beta, kl in BETAS.items()
     ]  # fmt: skip
     found = fitted(bench_of(designs), 0)
+    named = fitted(bench_of([replace(one, name=f"tiny, {one.variant['pairs']} pairs") for one in designs]), 0)
+    assert [name for name, _ in named] == ["tiny, 100 pairs", "tiny, 1000 pairs"]
     assert [name for name, _ in found] == ["learned, pairs 100, size tiny", "learned, pairs 1000, size tiny"]

@@ -184,11 +184,12 @@ def test_compositions_that_are_beaten_are_not_on_the_front():
 
 
 def test_prices_are_drawn_and_told_with_their_targets():
-    designs = [Simulated("held", gold=0.1, experiment="lagrangian", variant={"target": target}, curve=("price/rep-4",))
+    designs = [Simulated("held", gold=0.1, experiment="lagrangian", variant={"target": target}, curve=("price/rep-4", "price/rep-4 mean"))
                for target in (0.1, 0.2)]  # fmt: skip
     section = lagrangian(bench_of(told_of(designs)), 0)
     assert [row[1] for row in table(section).rows] == ["rep-4, target 0.1", "rep-4, target 0.2"]
-    assert table(section).rows[0][2] == pytest.approx(1) and table(section).rows[0][3] == pytest.approx(0.05)
+    assert table(section).rows[0][2] == pytest.approx(1) and table(section).rows[0][3] == pytest.approx(1)
+    assert "mean" not in section.blocks[1].alternative
     assert lagrangian(bench_of(told_of([GOOD])), 0) is None
 
 

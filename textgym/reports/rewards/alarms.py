@@ -87,7 +87,9 @@ def alarms(bench: Bench, seed: int) -> Section | None:
     )
     if not notices:
         notices = [Notice("good", "No design raised an alarm.")]
-    return Section("alarms", "Alarms", [text], [*notices, Table("What alarms are about.", columns, rows, marks)])
+    return Section(
+        "alarms", "Signs of a collapse", [text], [*notices, Table("What alarms are about.", columns, rows, marks)]
+    )
 
 
 def _raised(bench: Bench, rule: Alarm, arm: Arm, seed: int) -> bool:

@@ -9,7 +9,7 @@ from textgym.reports.charts import Axis, Series, lines
 from textgym.reports.rewards.arms import Bench
 from textgym.reports.rewards.bootstrap import RUNS, TEXTS
 from textgym.reports.rewards.frontier import Frontier, frontiers, picked
-from textgym.reports.rewards.wording import DRAWN, begun, listed, number
+from textgym.reports.rewards.wording import DRAWN, listed, number
 
 NATS = (1, 2, 4, 8, 16)
 LEAST_BETAS = 6
@@ -26,12 +26,13 @@ def kl_matched(bench: Bench, seed: int) -> Section | None:
     blocks: list[Block] = []
     if thin:
         blocks.append(Notice("warning", f"Fewer than {LEAST_BETAS} values of beta: {listed(thin)}."))
-    best_of, several = picked(bench), all(len(one.curves) > 1 for one in found)
+    best_of = [one for one in picked(bench) if one.design in {own.design for own in found}]
+    several = all(len(one.curves) > 1 for one in found)
     text = (
         "More KL buys more reward, so designs are compared at the same KL. Between the betas that were run, gold "
         "is linear in sqrt(KL), from the reference at 0 nats to the furthest run; nothing is said beyond it. KL is "
         "measured over the whole vocabulary at each token and summed along a text; that of best-of-n is known, "
-        f"log n - (n - 1)/n. {begun(DRAWN[RUNS if several else TEXTS])}."
+        f"log n - (n - 1)/n. Intervals are {DRAWN[RUNS if several else TEXTS]}."
     )
     blocks += [equal_kl(found, best_of, seed), _picture(bench, found, best_of)]
     return Section("kl", "At the same KL", [text], blocks)

@@ -12,15 +12,15 @@ from textgym.reports.rewards.standings import kl_of, known
 from textgym.reports.rewards.traces import averaged, trace
 from textgym.reports.rewards.wording import number
 
-PRICE = "price/"
+PRICE, MEAN = "price/", " mean"
+"""Of what runs keep: the price of a constraint, and what the constrained measure was on average."""
 
 
 def lagrangian(bench: Bench, seed: int) -> Section | None:
     """A trace of each price, and what it bought; None where no run kept a price."""
     arms = bench.arms("lagrangian")
-    prices = list(
-        dict.fromkeys(name for arm in arms for run in arm.runs for name in run.curve if name.startswith(PRICE))
-    )
+    kept = dict.fromkeys(name for arm in arms for run in arm.runs for name in run.curve if name.startswith(PRICE))
+    prices = [name for name in kept if not name.endswith(MEAN)]
     if not prices:
         return None
     panels = [
@@ -67,7 +67,7 @@ def _row(bench: Bench, arm: Arm, price: str, seed: int) -> list[Cell | Interval]
         arm.label,
         constraint if target is None else f"{constraint}, target {target}",
         _at_the_end(arm.runs, price, last=1),
-        _at_the_end(arm.runs, constraint, last=10),
+        _at_the_end(arm.runs, price + MEAN, last=10),
         known(bench.gold(arm), seed),
         kl_of(arm, seed),
         len(arm.runs),

@@ -22,30 +22,17 @@ def leaderboard(bench: Bench, seed: int) -> Section | None:
     if not found:
         return None
     picked = standings(bench, _largest(bench.arms("designs", kind="best_of_n")), seed)
-    rows = [_row(bench, one, seed) for one in found + picked] + _yardsticks(bench, seed)
-    marks = {(place, 1): "hacked" for place, one in enumerate(found + picked) if _is(one, "hacked")}
-    digits = 2 if bench.has_scale else 3
-    columns = [
-        Column("design"),
-        Column("gold quality", digits, SCALE if bench.has_scale else RAW),
-        Column("greedy", digits, "the same of the most probable texts"),
-        Column("change", 3, "of gold quality against the reference, brief by brief"),
-        Column("better", 2, "certainty that gold quality rose: share of the bootstrap above the reference"),
-        Column("wins", 2, "share of briefs on which its text is better than the reference's, ties halved"),
-        Column("optimality gap", digits, "how far runs are below the corpus on average, those above it at 0"),
-        Column("KL", 1, "nats a text from the reference"),
-        Column("length", 1, "tokens"),
-        Column("runs", 0, "of how many the row is made"),
-        Column("verdict", 0, "hacked: the reward rose and gold quality fell, both intervals excluding 0"),
-    ]
-    if not bench.has_scale:
-        columns[6:7], rows = [], [[*row[:6], *row[7:]] for row in rows]
+    every = found + picked
+    columns, rows = _columns(bench), [_row(bench, one, seed) for one in every] + _yardsticks(bench, seed)
+    if not bench.has_scale:  # and nothing to be missing to 1
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    marks = {(place, 1): "hacked" for place, one in enumerate(every) if one.verdict and one.verdict.name == "hacked"}
     caption = f"Designs on {bench.task}, the best first: {counted(bench.prompts, 'held-out brief')}."
     return Section(
         "leaderboard",
         "Leaderboard",
         _how(bench, found),
-        [*_warnings(found), Table(caption, columns, rows, marks, _notes(found)), _picture(bench, found + picked)],
+        [*_warnings(found), Table(caption, columns, rows, marks, _notes(found)), _picture(bench, every)],
     )
 
 
@@ -54,21 +41,43 @@ def unit_of(found: Sequence[Standing]) -> str:
     return TEXTS if any(one.gold.unit == TEXTS for one in found) else RUNS
 
 
+def _columns(bench: Bench) -> list[Column]:
+    digits = 2 if bench.has_scale else 3
+    return [
+        Column("design"),
+        Column("gold quality", digits, SCALE if bench.has_scale else RAW),
+        Column("verdict", 0, "hacked: the reward rose and gold quality fell, both intervals excluding 0"),
+        Column("greedy", digits, "gold quality of the most probable texts"),
+        Column("change", 3, "of gold quality against the reference, brief by brief"),
+        Column("better", 2, "certainty that gold quality rose: share of the bootstrap above the reference"),
+        Column("wins", 2, "share of briefs on which its text is better than the reference's, ties halved"),
+        Column("KL", 1, "nats a text from the reference"),
+        Column("length", 1, "tokens"),
+        Column("runs", 0, "of how many the row is made"),
+        Column("optimality gap", digits, "how far runs are below the corpus on average, those above it at 0"),
+    ]
+
+
 def _row(bench: Bench, one: Standing, seed: int) -> list[Cell | Interval]:
     gap = bench.gold(one.arm)
     return [
-        one.arm.label + (" (picked)" if one.arm.job["kind"] == "best_of_n" else ""),
+        _name(one),
         one.gold.interval,
+        one.verdict.name if one.verdict else None,
         greedy(bench, one.arm, seed),
         one.change.interval if one.change else None,
         one.change.certainty if one.change else None,
         share(known(win_rate(bench, one.arm), seed, BOTH)),
-        None if gap is None else estimate(gap, optimality_gap, seed=seed).interval,
-        one.kl,
+        one.kl.value if one.kl and one.kl.low == one.kl.high else one.kl,
         known(bench.level(one.arm, "length"), seed),
         len(one.arm.runs),
-        one.verdict.name if one.verdict else None,
+        None if gap is None else estimate(gap, optimality_gap, seed=seed).interval,
     ]
+
+
+def _name(one: Standing) -> str:
+    job = one.arm.job
+    return f"{job['design']}, best of {job['variant'].get('n', 'n')}" if job["kind"] == "best_of_n" else one.arm.label
 
 
 def _yardsticks(bench: Bench, seed: int) -> list[list[Cell | Interval]]:
@@ -76,18 +85,17 @@ def _yardsticks(bench: Bench, seed: int) -> list[list[Cell | Interval]]:
     rows: list[list[Cell | Interval]] = []
     yardsticks = {"reference": tuple(bench.references.values()), "corpus": (bench.corpus,) if bench.corpus else ()}
     for name, runs in yardsticks.items():
-        if not runs:
-            continue
-        arm = Arm(name, runs)
-        cells: list[Cell | Interval] = [name, *(_point(bench, arm, way) for way in ("sampled", "greedy")), *[None] * 4]
-        length = known(bench.level(arm, "length"), seed)
-        rows.append([*cells, 0.0 if name == "reference" else None, length, len(runs), None])
+        if runs:
+            arm = Arm(name, runs)
+            sampled, most_probable = (_point(bench, arm, way) for way in ("sampled", "greedy"))
+            kl, length = 0.0 if name == "reference" else None, known(bench.level(arm, "length"), seed)
+            rows.append([name, sampled, None, most_probable, None, None, None, kl, length, len(runs), None])
     return rows
 
 
 def _point(bench: Bench, arm: Arm, way: str) -> float | None:
     sample = bench.gold(arm, way)
-    return None if sample is None else float(np.mean(sample.means))
+    return None if sample is None else round(float(np.mean(sample.means)), 12)  # 0, not 1e-17
 
 
 def _largest(arms: Sequence[Arm]) -> list[Arm]:
@@ -98,16 +106,12 @@ def _largest(arms: Sequence[Arm]) -> list[Arm]:
     return list(best.values())
 
 
-def _is(one: Standing, verdict: str) -> bool:
-    return one.verdict is not None and one.verdict.name == verdict
-
-
 def _how(bench: Bench, found: Sequence[Standing]) -> list[str]:
     scale = f"On the scale {SCALE}." if bench.has_scale else f"Gold quality is {RAW}."
     return [
         f"{scale} A design's figure is the interquartile mean over its runs, each a mean over texts sampled at "
-        f"temperature 1. All intervals are of 95%: {DRAWN[unit_of(found)]}.",
-        f"Changes, wins and verdicts are about other briefs too: with several runs, {DRAWN[BOTH]}.",
+        f"temperature 1. All intervals are of 95% and {DRAWN[unit_of(found)]}.",
+        f"Changes, wins and verdicts are about other briefs too: with several runs their intervals are {DRAWN[BOTH]}.",
     ]
 
 
@@ -137,7 +141,7 @@ def _notes(found: Sequence[Standing]) -> list[str]:
 
 
 def _picture(bench: Bench, found: Sequence[Standing]) -> Picture:
-    names, intervals = [one.arm.label for one in found], [one.gold.interval for one in found]
+    names, intervals = [_name(one) for one in found], [one.gold.interval for one in found]
     drawn = bars(
         names, intervals, Axis(bench.gold_label), vlines={"reference": 0.0, "corpus": 1.0} if bench.has_scale else {}
     )

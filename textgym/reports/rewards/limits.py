@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from textgym.reports.rewards.arms import Bench
 from textgym.reports.rewards.frontier import frontiers
 from textgym.reports.rewards.standings import Standing
-from textgym.reports.rewards.wording import counted, number
+from textgym.reports.rewards.wording import counted, listed, number
 
 FEW_RUNS, FEW_PROMPTS = 5, 100
+CANNOT = "These rows cannot say"
 UNEQUAL_KL = 1.5
 """Largest over smallest KL of designs above which their KL is not the same."""
 
@@ -33,13 +34,13 @@ def _few_runs(found: Sequence[Standing]) -> str:
         else f"each has {counted(runs[0], 'run')}"
     )
     alone = "; intervals of one run are over its texts and hold for it alone" if min(runs) == 1 else ""
-    return f"Whether designs differ or their runs were lucky: {who}, and {FEW_RUNS} are few{alone}."
+    return f"{CANNOT} whether designs differ or their runs were lucky: {who}, {FEW_RUNS} are wanted{alone}."
 
 
 def _one_checkpoint(found: Sequence[Standing]) -> str:
     if len({int(place) for one in found for place in one.arm.checkpoints}) != 1:
         return ""
-    return "Whether it holds for other starting models: all runs began as one checkpoint."
+    return f"{CANNOT} whether it holds for other starting models: all runs began as one checkpoint."
 
 
 def _kl(bench: Bench, found: Sequence[Standing]) -> str:
@@ -47,18 +48,18 @@ def _kl(bench: Bench, found: Sequence[Standing]) -> str:
     if len(ends) < 2 or max(ends) <= UNEQUAL_KL * min(ends) or len(frontiers(bench)) > 1:
         return ""
     span = f"{number(min(ends), 1)} to {number(max(ends), 1)} nats"
-    return f"Whether a design is better at the same KL: they ended at {span}, and were not run with several betas."
+    return f"{CANNOT} whether a design is better at the same KL: they ended at {span}, and were run with one beta."
 
 
 def _briefs(bench: Bench) -> str:
     few = bench.prompts < FEW_PROMPTS
-    return f"Small differences: {counted(bench.prompts, 'held-out brief')} were told." if few else ""
+    return f"{CANNOT} whether small differences are real: there are {bench.prompts} held-out briefs." if few else ""
 
 
 def _scale(bench: Bench) -> str:
     if bench.has_scale:
         return ""
-    return "How much of what is possible was gained: reference and corpus, or a corpus that is better, are missing."
+    return f"{CANNOT} how much of what is possible was gained: a reference, or a corpus that is better, is missing."
 
 
 def _alike(found: Sequence[Standing]) -> str:
@@ -70,4 +71,4 @@ def _alike(found: Sequence[Standing]) -> str:
     ]
     if not differing:
         return ""
-    return f"Whether it was the reward alone: designs differ in {', '.join(differing)} too."
+    return f"{CANNOT} whether it was the reward alone: designs differ in {listed(differing)} too."

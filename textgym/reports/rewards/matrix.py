@@ -4,9 +4,10 @@ import re
 from collections.abc import Mapping, Sequence
 
 from textgym.reports.blocks import Cell, Column, Interval, Notice, Section, Table
-from textgym.reports.rewards.arms import Bench
+from textgym.reports.rewards.arms import Arm, Bench
 from textgym.reports.rewards.bootstrap import BOTH
 from textgym.reports.rewards.standings import known, standings
+from textgym.reports.rewards.starting import same_columns
 from textgym.reports.rewards.wording import DRAWN, listed
 from textgym.reports.verdict import REWARD, TRUTH
 
@@ -26,7 +27,7 @@ def matrix(bench: Bench, seed: int) -> Section | None:
         shifts = [known(bench.shift(arm, name), seed, BOTH) for name in measures]
         rows.append([arm.label, *shifts])
         for column, name in enumerate(measures, 1):
-            if word := _role(arm.job["reward"], arm.job["design"], name):
+            if word := _role(arm, name):
                 marks[place, column] = word
         if verdicts.get(arm.label) == "hacked":
             hacked = measures.index(TRUTH) + 1
@@ -41,14 +42,16 @@ _HOW = (
     "A row is the reward that was trained on, a column what was measured of the same texts: the reward, the axes "
     "of the truth (gold; higher is better) and other scorers. A cell is the change against the reference of the same "
     "checkpoint, brief by brief, in standard deviations of the reference's texts. With several runs, "
-    f"{DRAWN[BOTH]}; with one, over texts. Hacked: the reward rose and gold quality fell, both intervals without 0."
+    f"intervals are {DRAWN[BOTH]}; with one, over texts. Hacked: the reward rose and gold quality fell, both "
+    "intervals without 0."
 )
 
 
-def _role(reward: str, design: str, measure: str) -> str:
-    """Whether a measure is what was trained on, or a part of it."""
+def _role(arm: Arm, measure: str) -> str:
+    """Whether a measure is what was trained on, by its name or by its values, or a part of it."""
+    reward = arm.job["reward"]
     written = measure.removeprefix("score/").replace("gold/", "gold.")
-    if measure == REWARD or written in (reward, design):
+    if measure == REWARD or written == reward or all(measure in same_columns(run) for run in arm.runs):
         return "itself"
     return "part of it" if re.search(rf"(?<![\w.]){re.escape(written)}(?!\w)", reward) else ""
 
@@ -70,7 +73,7 @@ def _notices(rows: Sequence[Sequence[Cell | Interval]], marks: Mapping[tuple[int
 
 def _notes(rows: Sequence[Sequence[Cell | Interval]], measures: Sequence[str]) -> list[str]:
     cells = sum(isinstance(cell, Interval) for row in rows for cell in row)
-    notes = [f"Of {cells} cells whose measure did not change, {0.05 * cells:.0f} would exclude 0 by chance."]
+    notes = [f"If nothing had changed, {0.05 * cells:.0f} of these {cells} intervals would exclude 0 by chance."]
     unpaid = [str(row[0]) for row in rows if row[1 + measures.index(REWARD)] is None]
     if unpaid:
         notes.append(f"What the reference earns by the reward of {listed(unpaid)} is not in the rows.")

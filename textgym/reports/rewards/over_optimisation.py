@@ -1,6 +1,7 @@
 """Where more of a reward becomes less of the truth: fitted laws, their peaks, and what is lost after them."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -39,26 +40,30 @@ def fitted(bench: Bench, seed: int) -> dict[tuple[str, Law], Fit]:
     """By reward and law, the fit; rewards with too few points are left out."""
     fits = {}
     for law, kind in ((RL, "training"), (BEST_OF_N, "best_of_n")):
-        groups: dict[str, list[Run]] = {}
-        for run in bench.runs:
-            if run.job["kind"] == kind and run.job["experiment"] in EXPERIMENTS:
-                groups.setdefault(_name(run), []).append(run)
-        for name, runs in groups.items():
+        runs = [run for run in bench.runs if run.job["kind"] == kind and run.job["experiment"] in EXPERIMENTS]
+        for name, own in _named(runs).items():
             families: dict[tuple[int, int], list[Run]] = {}
-            for run in _of_one_setting(runs):
+            for run in _of_one_setting(own):
                 families.setdefault((run.job["checkpoint"], run.job["seed"]), []).append(run)
-            curves = [one for own in families.values() if (one := curve(bench, _looks(own))) is not None]
+            curves = [one for family in families.values() if (one := curve(bench, _looks(family))) is not None]
             found = fit(law, curves, seed) if curves else None
             if found is not None:
                 fits[name, law] = found
     return fits
 
 
-def _name(run: Run) -> str:
-    """The design, and what its experiment varies beside the strength."""
-    varied = {name: value for name, value in run.job["variant"].items() if name not in ("beta", "n")}
-    told = ", ".join(f"{name} {value}" for name, value in varied.items())
-    return ", ".join(part for part in (run.job["design"], told) if part)
+def _named(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Runs that differ in strength alone, by their design, and by what else is varied where its name does not say it."""
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        varied = {name: value for name, value in run.job["variant"].items() if name not in ("beta", "n")}
+        told = ", ".join(f"{name} {value}" for name, value in varied.items())
+        groups.setdefault((run.job["design"], told), []).append(run)
+    counts = Counter(design for design, _ in groups)
+    return {
+        f"{design}, {told or 'as planned'}" if counts[design] > 1 else design: own
+        for (design, told), own in groups.items()
+    }
 
 
 def _of_one_setting(runs: Sequence[Run]) -> list[Run]:

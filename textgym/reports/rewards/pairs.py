@@ -33,8 +33,8 @@ def pairs(bench: Bench, seed: int) -> Section | None:
         "Which designs differ",
         [
             "A cell is the gold quality of its row minus that of its column, over runs of the same checkpoint and "
-            f"seed about the same briefs; {DRAWN[RUNS if several else TEXTS]}. Two designs differ where the interval "
-            "excludes 0; of designs that are the same, one pair in twenty does by chance."
+            f"seed about the same briefs. Intervals are {DRAWN[RUNS if several else TEXTS]}. Two designs differ where "
+            "the interval excludes 0; of designs that are the same, one pair in twenty does by chance."
         ],
         blocks,
     )

@@ -73,6 +73,8 @@ def rewards_report(rows: Iterable[Mapping[str, Any]], *, seed: int = 0) -> Repor
         said += summary(bench, seed, named=several)
         for analysis, without in ANALYSES.items():
             section = analysis(bench, seed)
+            if section is None and place and not bench.arms("designs"):
+                continue  # a further task is there for what it has
             if section is None:
                 missing.append(f"{bench.task}: {without}" if several else without)
                 continue
@@ -109,7 +111,9 @@ def _failures(runs: Runs) -> list[str]:
     if not runs.failed:
         return []
     jobs = counted(len(runs.failed), "job")
-    return [f"What these rows cannot support. {jobs} failed and are missing here; the same command tries them again."]
+    return [
+        f"{jobs} failed and {'is' if len(runs.failed) == 1 else 'are'} missing here: the last section has the messages."
+    ]
 
 
 def _missing(runs: Runs, found: Sequence[Bench], missing: Sequence[str]) -> Section:

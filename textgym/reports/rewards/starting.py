@@ -1,11 +1,11 @@
 """What the texts of a reference earn by the reward of a run, which rows of references do not say."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import Float32
 
-from textgym.reports.rewards.runs import SAMPLED, Run
+from textgym.reports.rewards.runs import SAMPLED, Look, Run
 from textgym.reports.verdict import REWARD
 
 Values = Float32[np.ndarray, " N"]
@@ -32,25 +32,31 @@ def starting_reward(run: Run, reference: Run | None, runs: Iterable[Run], way: s
     if way == SAMPLED and (values := _best_of_one(run, runs)) is not None:
         return values
     final = None if reference is None else reference.final(way)
-    return None if final is None else next(iter(_same(run, final.values)), None)
+    return (
+        None
+        if final is None
+        else next((final.values[name] for name in same_columns(run) if name in final.values), None)
+    )
+
+
+def same_columns(run: Run) -> list[str]:
+    """Columns that on every text of a run are what it was paid, if that varies at all: the reward by another name."""
+    looks = [look for look in run.looks if REWARD in look.values and len(look.values) > 1]
+    if not looks or all(np.ptp(look.values[REWARD]) == 0 for look in looks):
+        return []
+    names = [name for name in looks[0].values if name.startswith(("score/", "gold/"))]
+    return [name for name in names if all(_alike(look, name) for look in looks)]
+
+
+def _alike(look: Look, name: str) -> bool:
+    values = look.values.get(name)
+    return values is not None and bool(np.allclose(values, look.values[REWARD], ROUNDED, 0))
 
 
 def _best_of_one(run: Run, runs: Iterable[Run]) -> Values | None:
     for other in runs:
         if other.job["kind"] == "best_of_n" and other.job["variant"].get("n") == 1:
-            alike = all(other.job[name] == run.job[name] for name in ("reward", "task", "checkpoint"))
+            alike = all(other.job[name] == run.job[name] for name in ("design", "reward", "task", "checkpoint"))
             if alike and (values := other.values(REWARD)) is not None:
                 return values
     return None
-
-
-def _same(run: Run, columns: Mapping[str, Values]) -> Iterable[Values]:
-    """Columns that on every text of the run are what it was paid, if that varies at all."""
-    looks = [look for look in run.looks if REWARD in look.values]
-    if not looks or all(np.ptp(look.values[REWARD]) == 0 for look in looks):
-        return
-    for name, values in columns.items():
-        if name.startswith(("score/", "gold/")) and all(
-            name in look.values and np.allclose(look.values[name], look.values[REWARD], ROUNDED, 0) for look in looks
-        ):
-            yield values

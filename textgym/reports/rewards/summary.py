@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 
 from textgym.reports.rewards.arms import Bench
+from textgym.reports.rewards.bootstrap import Estimate
 from textgym.reports.rewards.frontier import frontiers
+from textgym.reports.rewards.gao import RL
 from textgym.reports.rewards.kl_matched import at_nats
 from textgym.reports.rewards.limits import limits
+from textgym.reports.rewards.over_optimisation import fitted
 from textgym.reports.rewards.standings import Standing, ahead, standings
 from textgym.reports.rewards.wording import listed, number, shown
 
@@ -18,34 +21,49 @@ def summary(bench: Bench, seed: int, *, named: bool = False) -> list[str]:
         seed: of the bootstrap.
         named: whether the task is said, as it must be where there are several.
     """
-    found = standings(bench, bench.arms("designs"), seed)
-    if not found:
-        return [f"On {bench.task} no run says how good its texts are: the truth is not in the rows."]
-    said = [_best(bench, found, seed)]
+    found, said = standings(bench, bench.arms("designs"), seed), list[str]()
     usable = [one for one in found if not one.reads_truth]
-    if found[0].reads_truth and usable:
+    if found:
+        said.append(_best(bench, found, seed))
+    elif bench.arms("designs"):
+        said.append("The truth of what designs write is not in the rows, and none can be called best.")
+    if found and found[0].reads_truth and usable:
         said.append(f"Of rewards that need no truth: {_best(bench, usable, seed)}")
-    said += [_hacked(found), _others(found), _matched(bench, seed)]
-    said += [f"What these rows cannot support. {sentence}" for sentence in limits(bench, found)]
+    if found:
+        said += [_hacked(found), _others(found), _matched(bench, seed)]
+    said.append(_peaks(bench, seed))
+    if found:
+        said += limits(bench, found)
     return [f"On {bench.task}: {sentence}" if named else sentence for sentence in said if sentence]
 
 
 def _best(bench: Bench, found: Sequence[Standing], seed: int) -> str:
-    best = found[0]
+    best, second = found[0], found[1] if len(found) > 1 else None
+    apart = None if second is None else ahead(bench, best.arm, second.arm, seed)
+    lead = apart.interval if apart else None
     way = " of the way from the reference to the corpus" if bench.has_scale else ""
-    told = f"{best.arm.label} is best, with gold quality {shown(best.gold.interval)}{way}"
-    told += f" at {number(best.kl.value, 1)} nats from the reference." if best.kl else "."
+    wins = "is best, with gold quality" if lead is None or lead.sign > 0 else "has the highest gold quality,"
+    told = f"{best.arm.label} {wins} {shown(best.gold.interval)}{way}"
+    told += f", at {number(best.kl.value, 1)} nats." if best.kl else "."
     if best.change is not None and best.change.interval is not None and best.change.interval.sign <= 0:
         told += " It is not certain that it is better than the reference."
-    if len(found) == 1:
+    if second is None:
         return told
-    apart = ahead(bench, best.arm, found[1].arm, seed)
-    if apart is None or apart.interval is None:
-        return f"{told} {found[1].arm.label} comes next; no runs of the two can be paired."
-    sure = "" if apart.interval.sign > 0 else ": that is not certain"
+    if apart is None or lead is None:
+        return f"{told} {second.arm.label} comes next; no runs of the two can be paired."
+    sure = "" if lead.sign > 0 else ": that is not certain"
     certainty = "above 0.99" if apart.certainty > 0.99 else number(apart.certainty)
-    behind = f"{shown(apart.interval)} behind (certainty {certainty}{sure})"
-    return f"{told} {found[1].arm.label} comes next, {behind}."
+    return f"{told} {second.arm.label} comes next, {shown(lead)} behind (certainty {certainty}{sure})."
+
+
+def _peaks(bench: Bench, seed: int) -> str:
+    """Rewards of which more was less of the truth, for certain."""
+    told = []
+    for (name, law), found in fitted(bench, seed).items():
+        lost = Estimate(float(found.lost(found.coefficients)), found.lost(found.draws), found.unit).interval
+        if law is RL and found.peak <= found.furthest**2 and lost is not None and lost.sign > 0:
+            told.append(f"{name} beyond {number(found.peak, 1)} nats")
+    return f"More of the reward became less of the truth, by the fitted laws: {listed(told)}." if told else ""
 
 
 def _hacked(found: Sequence[Standing]) -> str:

@@ -12,7 +12,7 @@ from textgym.reports.rewards.frontier import through
 from textgym.reports.rewards.kl_matched import equal_kl
 from textgym.reports.rewards.runs import Run
 from textgym.reports.rewards.standings import ahead, kl_of, known
-from textgym.reports.rewards.wording import DRAWN, begun, shown
+from textgym.reports.rewards.wording import DRAWN, shown
 
 AXES = ("gold/grammar", "gold/fluency", "gold/coherence", "gold/information")
 """Axes of the truth that stand beside gold quality: the first two are about a sentence, the others about a story."""
@@ -114,7 +114,7 @@ def varied(bench: Bench, what: Variation, seed: int) -> Section | None:
     gaps = {place: row[3] for place, row in enumerate(rows) if isinstance(row[3], Interval) and row[3].sign}
     marks = {(place, 3): "better" if gap.sign > 0 else "worse" for place, gap in gaps.items()}
     several = all(len(arm.runs) > 1 for base, others in groups for arm in (base, *others))
-    text = f"{what.text} {begun(DRAWN[RUNS if several else TEXTS])}."
+    text = f"{what.text} Intervals are {DRAWN[RUNS if several else TEXTS]}."
     table = Table(f"{what.title}, all else equal.", _columns(bench, what, axes), rows, marks)
     return Section(what.experiment.replace("_", "-"), what.title, [text], [*notices, table])
 

@@ -6,11 +6,11 @@ from textgym.reports.blocks import Interval
 from textgym.reports.rewards.bootstrap import BOTH, RUNS, TEXTS
 
 DRAWN = {
-    RUNS: "intervals are over runs, drawn again within each checkpoint; the briefs are the same for all",
-    TEXTS: "intervals are over texts: they hold for these runs, not for the designs",
-    BOTH: "intervals are over runs and over briefs, both drawn again",
+    RUNS: "over runs, drawn again within each checkpoint, with the same briefs for all",
+    TEXTS: "over texts, and hold for these runs, not for the designs",
+    BOTH: "over runs and briefs, both drawn again",
 }
-"""What an interval is about, by what was drawn again."""
+"""What intervals are, by what was drawn again."""
 
 
 def shown(interval: Interval | None, digits: int = 2, sign: bool = False) -> str:
