@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from textgym.errors import ReportError
 from textgym.reports.blocks import Cell, Column, Interval, Table
 from textgym.reports.heat import full_colour, step
-from textgym.reports.templates import number, shown
-
-MINUS = "\N{MINUS SIGN}"
+from textgym.reports.templates import MINUS, number, shown
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ def shown_rows(table: Table) -> list[list[Shown]]:
         if len(row) != len(table.columns):
             raise ReportError(f"{table.caption!r}: {len(table.columns)} columns, {len(row)} cells in row {place}")
     scaled = [place for place, column in enumerate(table.columns) if column.scaled]
-    full = full_colour(_value(row[place]) for row in table.rows for place in scaled)
+    full = full_colour(_value(row[place]) for row in table.rows for place in scaled if _sure(row[place]))
     return [
         [
             _shown(cell, column, full, table.marks.get((place, across), ""))
@@ -55,19 +53,24 @@ def _shown(cell: Cell | Interval, column: Column, full: float, mark: str) -> Sho
     value, interval = _value(cell), ""
     if isinstance(cell, Interval):
         interval = f"[{_said(float(cell.low), column)}, {_said(float(cell.high), column)}]"
-        cell, sure = float(cell.value), bool(cell.sign)
-    else:
-        sure = False
-    return Shown(_said(cell, column), interval, value, " ".join(_classes(value, column, full, sure)), shown(mark))
+    classes = " ".join(_classes(cell, column, full))
+    number = float(cell.value) if isinstance(cell, Interval) else cell
+    return Shown(_said(number, column), interval, value, classes, shown(mark))
 
 
-def _classes(value: float | None, column: Column, full: float, sure: bool) -> Iterator[str]:
+def _classes(cell: Cell | Interval, column: Column, full: float) -> Iterator[str]:
+    """A cell whose interval holds 0 has the faintest colour at most, however far from 0 its value is."""
+    value = _value(cell)
     if value is not None:
         yield "n"
     if column.scaled and (colour := step(value, full)):
-        yield colour
-    if column.scaled and sure:
+        yield colour if _sure(cell) else f"{colour[0]}1"
+    if column.scaled and isinstance(cell, Interval) and cell.sign:
         yield "sure"
+
+
+def _sure(cell: Cell | Interval) -> bool:
+    return not isinstance(cell, Interval) or cell.sign != 0
 
 
 def _value(cell: Cell | Interval) -> float | None:

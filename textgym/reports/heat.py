@@ -2,14 +2,14 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from textgym.errors import ReportError
-from textgym.reports.blocks import Mark, Story
-from textgym.reports.templates import shown
+from textgym.reports.blocks import Story
+from textgym.reports.templates import MINUS, number, shown
 
 STEPS = (0.02, 0.2, 0.45, 0.75)
 """Shares of the full colour from which on a step is taken."""
@@ -38,13 +38,28 @@ class Token:
         blank: the spaces that it begins with, which are not coloured.
         text: the rest.
         classes: its colour, and "wrong" or "idle" where it is marked.
-        marks: numbers of its marks, from 1.
+        notes: numbers of the notes on it, from 1.
     """
 
     blank: str
     text: str
     classes: str
-    marks: str
+    notes: str
+
+
+@dataclass(frozen=True)
+class Note:
+    """What is wrong, once for all tokens of which it is said.
+
+    Attributes:
+        text: what.
+        severe: whether it is more than redundant.
+        words: of which tokens, each once.
+    """
+
+    text: str
+    severe: bool
+    words: str
 
 
 @dataclass(frozen=True)
@@ -52,14 +67,18 @@ class HeatMap:
     """A story as a page shows it.
 
     Attributes:
-        story: the story.
+        title: of the story.
         tokens: T tokens.
+        notes: in order.
+        totals: by name, as text.
         values: JSON, pairs of a name and T values, what was paid before the components.
         full: what takes the full colour.
     """
 
-    story: Story
+    title: str
     tokens: tuple[Token, ...]
+    notes: tuple[Note, ...]
+    totals: Mapping[str, str]
     values: str
     full: float
 
@@ -73,26 +92,35 @@ def heat_map(story: Story) -> HeatMap:
     parts = {"paid": story.credit} | {shown(name): values for name, values in story.components.items()}
     if wrong := {name: len(values) for name, values in parts.items() if len(values) != len(story.tokens)}:
         raise ReportError(f"{story.title!r} has {len(story.tokens)} tokens, and values for {wrong}")
-    full = full_colour(story.credit)
-    marks: dict[int, list[tuple[int, Mark]]] = {}
-    for number, mark in enumerate(story.marks, 1):
-        marks.setdefault(mark.token, []).append((number, mark))
-    tokens = tuple(
-        _token(text, step(paid, full), marks.get(place, []))
-        for place, (text, paid) in enumerate(zip(story.tokens, story.credit, strict=True))
-    )
+    full, said = full_colour(story.credit), list(dict.fromkeys((mark.text, mark.severe) for mark in story.marks))
+    tokens = []
+    for place, (text, paid) in enumerate(zip(story.tokens, story.credit, strict=True)):
+        here = [mark for mark in story.marks if mark.token == place]
+        numbers = [str(1 + said.index((mark.text, mark.severe))) for mark in here]
+        kind = ("wrong" if any(mark.severe for mark in here) else "idle") if here else ""
+        classes = " ".join(filter(None, (step(paid, full), kind)))
+        tokens.append(Token(*_parted(text, first=not place), classes, ", ".join(numbers)))
+    notes = tuple(Note(shown(text), severe, _words(story, tokens, text)) for text, severe in said)
     values = json.dumps([[name, [*map(_brief, part)]] for name, part in parts.items()], separators=(",", ":"))
-    return HeatMap(story, tokens, values, full)
+    totals = {shown(name): _total(value) for name, value in story.totals.items()}
+    return HeatMap(shown(story.title), tuple(tokens), notes, totals, values, full)
 
 
-def _token(token: str, colour: str, marks: list[tuple[int, Mark]]) -> Token:
+def _parted(token: str, first: bool) -> tuple[str, str]:
+    """Spaces before it and the rest; what cannot be seen may have been paid all the same, and has a sign."""
     text = token.lstrip(" ")
-    kind = ("wrong" if any(mark.severe for _, mark in marks) else "idle") if marks else ""
-    classes = " ".join(filter(None, (colour, kind)))
-    numbers = ", ".join(str(number) for number, _ in marks)
-    if not text:  # what cannot be seen may have been paid all the same
-        return Token("", "␣" if token else "·", classes, numbers)
-    return Token(token[: len(token) - len(text)], shown(text), classes, numbers)
+    if not text:
+        return "", "␣" if token else "·"
+    return "" if first else token[: len(token) - len(text)], shown(text)
+
+
+def _words(story: Story, tokens: Sequence[Token], text: str) -> str:
+    places = [mark.token for mark in story.marks if mark.text == text and 0 <= mark.token < len(tokens)]
+    return ", ".join(dict.fromkeys(tokens[place].text for place in places))
+
+
+def _total(value: float) -> str:
+    return "" if math.isnan(value) else number(value, 0 if float(value).is_integer() else 2).replace("-", MINUS)
 
 
 def _brief(value: float | None) -> float | None:

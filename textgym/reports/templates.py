@@ -6,6 +6,8 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup, escape
 
+MINUS = "\N{MINUS SIGN}"
+
 
 def source(name: str) -> str:
     """What a file beside this one says."""
