@@ -32,7 +32,7 @@ class Design:
         kl_in: where that is paid: in the "reward" or in the "loss".
         settings: of the agent, by name, JSON-able; they go before the plan's.
         constraint: which tokens may come next, as `make_sb3_env` takes it, e.g. {"min_new_tokens": 8}.
-        about: what is expected of it, a sentence; reports show it.
+        about: what is expected of it, a sentence, for whoever reads the file.
 
     Raises:
         DesignError: a value that is not allowed.

@@ -2,9 +2,11 @@
 
 import json
 import logging
+import re
 import subprocess
 import sys
 import tracemalloc
+from pathlib import Path
 
 import pytest
 import yaml
@@ -25,6 +27,7 @@ from textgym.benchmarks.rewards.designs import (
     together,
     typed,
 )
+from textgym.benchmarks.rewards.experiments import EXPERIMENTS
 from textgym.benchmarks.rewards.plan import Plan
 from textgym.benchmarks.rewards.reading import read_designs
 from textgym.benchmarks.rewards.yaml_tree import MAX_BYTES, SHOWN
@@ -34,6 +37,7 @@ from textgym.errors import DesignError, TaskError, UnknownNameError
 from textgym.scorers import parse
 from textgym.scorers.spec import DEFAULT_REWARD
 
+ROOT = Path(__file__).parents[2]
 NAMES = st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1, max_size=20)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**6), 10**6) | st.floats(allow_nan=False, allow_infinity=False) | NAMES,
@@ -416,3 +420,20 @@ def test_an_agent_is_asked_for_its_settings_before_anything_runs(small_task):
 def test_a_model_of_another_task_is_refused(small_task):
     with pytest.raises(TaskError, match="knows the words of task story, not of docstrings"):
         prepared(Plan.quick(task="docstrings"), builtin(["quick"]), chosen=False, experiments_chosen=False)
+
+
+def test_the_example_is_a_file_of_designs_that_fit_the_story_world():
+    file = read_designs(ROOT / "examples" / "designs.yaml")
+    assert file.task == "story" and [design.name for design in file.designs][-1] == GOLD and len(file.designs) == 3
+
+
+def test_the_page_on_comparing_rewards_says_what_there_is(read):
+    page = (ROOT / "docs" / "compare-rewards.md").read_text(encoding="utf-8")
+    for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL):
+        assert read(block).designs
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(block, "example", "exec"), {})
+    rows = {row.split("|")[1].strip(): row.split("|")[2].strip(" `") for row in page.splitlines() if row[:2] == "| "}
+    builtins = {design.name: design.reward or "the task's own" for design in builtin(["all"])}
+    assert builtins.items() <= rows.items()
+    assert {f"`{field}`" for field in FIELDS} <= rows.keys() and EXPERIMENTS.keys() <= rows.keys()

@@ -112,14 +112,20 @@ def test_a_design_that_was_asked_for_is_not_left_out(bench, ran):
     assert result.exit_code == 1 and "error: design 'gold' on task" in result.stderr and not ran
 
 
+def test_designs_of_ones_own_are_compared_with_each_other_and_at_equal_kl(bench, ran):
+    assert bench("--designs", "length").exit_code == bench("--designs", "length", "--quick").exit_code == 0
+    assert [call[0].experiments for call in ran] == [("designs", "kl"), ("designs",)]
+
+
 def test_experiments_that_do_not_fit_the_task_are_left_out_unless_they_were_asked_for(bench, ran, monkeypatch):
     monkeypatch.delenv("TEXTGYM_DATA", raising=False)
-    result = bench("--designs", "length")
+    result = bench()
     assert result.exit_code == 0
     assert set(ran[0][0].experiments) == set(EXPERIMENTS) - {"gamma", "composition", "proxies", "sentiment"}
     assert "left out: experiment gamma" in result.stderr
-    result = bench("--designs", "length", "--experiment", "gamma")
-    assert result.exit_code == 1 and "needs a story world" in result.stderr
+    for name in ("gamma", "all"):
+        result = bench("--designs", "length", "--experiment", name)
+        assert result.exit_code == 1 and "needs a story world" in result.stderr
 
 
 def test_a_dry_run_lists_jobs_and_hours_and_runs_nothing(bench, ran, tmp_path):
@@ -210,3 +216,12 @@ def test_wrong_usage_names_the_option(textgym, typed, message):
 )
 def test_options_of_several_values_end_at_the_next_option(typed, meant):
     assert list(command._spread(typed.split())) == meant.split()
+
+
+def test_the_help_says_what_the_plans_say(textgym, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = textgym("bench", "rewards", "--help").stdout
+    full, quick = Plan.full(), Plan.quick()
+    for name in ("seeds", "checkpoints", "tokens"):
+        assert f"default: ({getattr(full, name):,}; quick: {getattr(quick, name):,})" in shown
+    assert f"default: ({full.agent})" in shown and f"default: ({full.model})" in shown

@@ -26,6 +26,9 @@ SEVERAL = ("--designs", "--experiment")
 RAY, HERE = "--ray", "local"
 """An option whose value may be left away, and what it is then: a cluster that is started here."""
 
+OWN, ALL = ("designs", "kl"), "all"
+"""Experiments that are about the designs, and nothing but them; a name for all that there are."""
+
 _ADDRESS = re.compile(r"auto|local|ray://.*|[\w.-]+:\d+")
 
 
@@ -86,7 +89,7 @@ def rewards(
         typer.Option(
             help="Which comparisons; several.",
             metavar="NAME...",
-            show_default="all; quick: designs",
+            show_default="designs, kl; quick: designs; without designs: all",
             rich_help_panel=RUN,
         ),
     ] = None,
@@ -119,7 +122,9 @@ def rewards(
     ] = None,
     tokens: Annotated[
         int | None,
-        typer.Option(min=1, help="Tokens that each run writes.", show_default="100,000", rich_help_panel=RUN),
+        typer.Option(
+            min=1, help="Tokens that each run writes.", show_default="100,000; quick: 120,000", rich_help_panel=RUN
+        ),
     ] = None,
     workers: Annotated[
         int | None,
@@ -165,7 +170,7 @@ def rewards(
         "agent": agent,
         "seeds": seeds,
         "tokens": tokens,
-        "experiments": tuple(experiment) if experiment else None,
+        "experiments": _experiments(experiment, own=bool(read) and not quick),
     }
     make = Plan.quick if quick else Plan.full
     plan = make(**{name: value for name, value in given.items() if value is not None})
@@ -193,6 +198,15 @@ def _read(file: Path | None, texts: Sequence[str], model: str | None) -> "tuple[
     found = None if file is None else read_designs(file, model=model or MODEL)
     designs = together([*(found.designs if found else ()), *typed(texts, model=model or MODEL)])
     return designs, None if found is None else found.task
+
+
+def _experiments(named: Sequence[str] | None, *, own: bool) -> tuple[str, ...] | None:
+    """Those that are named; of designs of one's own `OWN`; None for what the plan has."""
+    from textgym.benchmarks.rewards.experiments import EXPERIMENTS
+
+    if named is None:
+        return OWN if own else None
+    return tuple(dict.fromkeys(each for name in named for each in (EXPERIMENTS if name == ALL else (name,))))
 
 
 def _builtin(plan: "Plan", quick: bool) -> "list[Design]":
