@@ -1,13 +1,13 @@
 """Best of n by a design: what the texts of a pool come to that its reward would choose."""
 
 import hashlib
-import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import load_file, save
 from textgym.benchmarks.rewards.columns import Columns, batch_of, columns, written
 from textgym.benchmarks.rewards.ground import Ground, ground_of
 from textgym.benchmarks.rewards.job import USES, Job
@@ -63,13 +63,10 @@ def known_of(pool: Job, folder: Path, ground: Ground, places: Places, texts: lis
 
 
 def _kept(folder: Path, about: list[Any], make: Callable[[], Columns]) -> Columns:
-    path = folder / f"{about[0]}-{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]}.npz"
+    path = folder / f"{about[0]}-{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]}.safetensors"
     if not path.exists():
-        buffer = io.BytesIO()
-        np.savez(buffer, **make())
-        write_atomic(path, buffer.getvalue())
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+        write_atomic(path, save(make()))
+    return load_file(path)
 
 
 def _by_parts(read: Callable[[TextBatch], Columns], task: Task, places: Places, texts: Sequence[TokenIds]) -> Columns:

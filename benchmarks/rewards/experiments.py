@@ -102,8 +102,9 @@ def _proxies(plan: Plan, designs: Sequence[Design]) -> Iterator[Job]:
     for size in plan.proxy_sizes:
         for count in plan.pairs:
             varied = {"pairs": count, "size": size}
-            told = {"experiment": "proxies", "variant": varied, "pairs": count, "size": size}
-            learned = making("preference", f"{size}, {count:,} pairs", {**on, USES: {"pairs": pairs}}, **told)
+            stands = {**on, USES: {"pairs": pairs}}
+            name = f"{size}, {count:,} pairs"
+            learned = making("preference", name, stands, "proxies", variant=varied, pairs=count, size=size)
             yield from _on_learned(plan, "proxies", "preference({learned})", learned, on, varied)
 
 
@@ -112,8 +113,8 @@ def _sentiment(plan: Plan, designs: Sequence[Design]) -> Iterator[Job]:
     on: dict[str, Any] = {"task": REVIEWS, "model": "", "checkpoint": 0}
     corpus = making("texts", "labelled texts", on, files=FILES)
     uses = {"corpus": corpus}
-    fitted = {"size": plan.size, "tokens": plan.pretrain_tokens}
-    uses["start"] = making("checkpoint", "checkpoint", {**on, USES: {"corpus": corpus}}, **fitted)
+    stands = {**on, USES: {"corpus": corpus}}
+    uses["start"] = making("checkpoint", "checkpoint", stands, size=plan.size, tokens=plan.pretrain_tokens)
     gold = _classifier(on, corpus, 0)
     on |= {USES: {**uses, "gold": gold}, "gold": {"quality": "classifier({gold}, 'positive')"}}
     yield from yardsticks(plan, [on])

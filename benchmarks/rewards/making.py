@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from textgym.benchmarks.rewards.pool import fill
 
 from textgym.envs.tasks import Task
 from textgym.errors import TaskError
-from textgym.models.checkpoint import Checkpoint, load_checkpoint, new_model
+from textgym.models.checkpoint import load_checkpoint, new_model
 from textgym.models.linear_classifier import LinearClassifier, fit_classifier
 from textgym.models.preference import LinearPreference, fit_linear
 from textgym.models.preference_transformer import PreferenceConfig, TransformerPreference, fit_transformer
@@ -102,11 +103,9 @@ def _preference(job: Job, target: Path, paths: Mapping[str, Path]) -> dict[str, 
     if job["size"] == "linear":
         model = fit_linear(pairs)
     else:
-        task = _task(job, paths)
-        network = new_model(job["size"], vocab_size=task.tokenizer.vocab_size, context=task.observation_length)
-        tokenizer = task.tokenizer
-        start = Checkpoint(network, tokenizer, {}, tokenizer.sep_id, tokenizer.eos_id)
-        model = fit_transformer(pairs, start, PreferenceConfig(epochs=EPOCHS))
+        known, length = load_checkpoint(job["model"]), _task(job, paths).observation_length
+        network = new_model(job["size"], vocab_size=known.tokenizer.vocab_size, context=length)
+        model = fit_transformer(pairs, replace(known, model=network, metadata={}), PreferenceConfig(epochs=EPOCHS))
     return _saved(model, target)
 
 

@@ -47,7 +47,7 @@ def _earned(task: Task, place: int, completion: TokenIds, paid: Reward) -> dict[
     """By component, and of the reward by the name "", what each token added."""
     prefixes = [completion[:end] for end in range(len(completion) + 1)]
     scores = paid.score(batch_of(task, [place] * len(prefixes), prefixes))
-    columns = {"": scores.values} | (scores.components if len(scores.components) > 1 else {})
+    columns = {"": scores.values, **(scores.components if len(scores.components) > 1 else {})}
     return {name: np.diff(np.nan_to_num(column), prepend=0.0)[1:] for name, column in columns.items()}
 
 

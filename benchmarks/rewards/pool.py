@@ -4,12 +4,12 @@ The mean over all subsets of n of a prompt's N texts has no more noise than the 
 of a random subset with probability C(r - 1, n - 1) / C(N, n), and texts of equal reward share theirs.
 """
 
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64
+from safetensors.numpy import load_file, save
 from textgym.benchmarks.rewards.columns import places_of
 
 from textgym.envs.tasks import Task
@@ -23,7 +23,7 @@ Places = Int64[np.ndarray, " N"]
 SAMPLING_SEED = 0
 """Of every evaluation: text i of two rows is about the same prompt, drawn with the same random numbers."""
 
-POOL_FILE = "pool.npz"
+POOL_FILE = "pool.safetensors"
 
 
 def fill(task: Task, network: CausalNetwork, prompts: int, each: int, target: Path) -> dict[str, Any]:
@@ -48,16 +48,15 @@ def fill(task: Task, network: CausalNetwork, prompts: int, each: int, target: Pa
         max_new_tokens=task.max_new_tokens,
         seed=SAMPLING_SEED,
     ).ids
-    lengths, buffer = np.array([len(ids) for ids in texts]), io.BytesIO()
-    np.savez(buffer, tokens=np.concatenate(texts), lengths=lengths, places=places)
-    write_atomic(target / POOL_FILE, buffer.getvalue())
+    lengths = np.array([len(ids) for ids in texts])
+    write_atomic(target / POOL_FILE, save({"tokens": np.concatenate(texts), "lengths": lengths, "places": places}))
     return {"texts": len(texts), "tokens": int(lengths.sum())}
 
 
 def read(path: Path) -> tuple[Places, list[TokenIds]]:
     """Places of the prompts and texts of a pool."""
-    with np.load(path, allow_pickle=False) as file:
-        return file["places"], np.split(file["tokens"], np.cumsum(file["lengths"])[:-1])
+    found = load_file(path)
+    return found["places"], np.split(found["tokens"], np.cumsum(found["lengths"])[:-1])
 
 
 def chosen(rewards: Float64[np.ndarray, "P N"], n: int) -> Float64[np.ndarray, "P N"]:

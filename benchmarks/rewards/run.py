@@ -54,12 +54,11 @@ def run(
         )
 
 
-def estimate(plan: Plan, todo: Sequence[Job], workers: int | None = None) -> str:
+def estimate(todo: Sequence[Job], workers: int | None = None) -> str:
     """How long jobs will take on so many cores, in words; a guess before anything was run.
 
     Args:
-        plan: how much.
-        todo: its jobs.
+        todo: the jobs.
         workers: jobs at a time; None is as many as there are cores.
     """
     from joblib import cpu_count

@@ -109,7 +109,7 @@ def agent_of(job: Job, ground: Ground, config: TrainConfig) -> BaseAlgorithm:
 
 def network_of(agent: BaseAlgorithm) -> CausalNetwork:
     """What an agent writes with."""
-    network: CausalNetwork = agent.policy.transformer.eval()  # type: ignore[assignment,operator,union-attr]
+    network: CausalNetwork = agent.policy.transformer.eval()  # type: ignore[assignment,union-attr]
     return network
 
 
@@ -159,7 +159,7 @@ class _Look(BaseCallback):
         if not self._due or self.num_timesteps < self._due[0]:
             return
         self._due = [due for due in self._due if due > self.num_timesteps]
-        network: CausalNetwork = self.model.policy.transformer  # type: ignore[assignment,union-attr]
+        network: Any = self.model.policy.transformer
         _, values = written_about(network, self._reference, self._ground, self._places, "sampled")
         seen = {"tokens": self.num_timesteps, "way": "sampled", "final": False, "values": written(values)}
         self.found.append(seen)
