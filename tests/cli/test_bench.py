@@ -140,9 +140,15 @@ def test_a_dry_run_lists_jobs_and_hours_and_runs_nothing(bench, ran, tmp_path):
 
 def test_jobs_that_are_done_are_counted(bench, tmp_path):
     (first, *rest) = jobs(Plan.quick(), [Design("length", "length")])
-    row = {"key": job_key(first, versions()), "job": first, "versions": versions()}
-    Results(tmp_path / "out").append(row)
+
+    def finish(job):
+        Results(tmp_path / "out").append({"key": job_key(job, versions()), "job": job, "versions": versions()})
+
+    finish(first)
     assert f"{1 + len(rest)} jobs (1 done)" in bench("--designs", "length", "--quick", "--dry-run").stdout
+    for job in rest:
+        finish(job)
+    assert "nothing left to do" in bench("--designs", "length", "--quick", "--dry-run").stdout
 
 
 def test_json_is_all_that_stdout_says(bench):

@@ -221,14 +221,14 @@ def _announce(
     """The line that says what is run, and how long it will take."""
     from rich.text import Text
 
-    left, hours = _left(plan, todo, out, workers)
+    left, hours = _left(todo, out, workers)
     known = f" ({len(todo) - left:,} done)" if left < len(todo) else ""
     parts = [f"TextGym {__version__}", f"task {plan.task}", _count(len(designs), "design")]
     parts += [_count(len(todo), "job") + known, hours]
     (stderr() if json else stdout()).print(Text(visible(" · ".join(parts)), style="bold"), soft_wrap=True)
 
 
-def _left(plan: "Plan", todo: "Sequence[Job]", out: Path, workers: int | None) -> tuple[int, str]:
+def _left(todo: "Sequence[Job]", out: Path, workers: int | None) -> tuple[int, str]:
     """How many jobs have no row yet, and how long they will take."""
     from textgym.benchmarks.rewards.job import key_of
     from textgym.benchmarks.rewards.run import estimate
@@ -236,7 +236,7 @@ def _left(plan: "Plan", todo: "Sequence[Job]", out: Path, workers: int | None) -
 
     done = Results(out).done
     left = [job for job in todo if key_of(job) not in done]
-    return len(left), estimate(plan, left, workers)
+    return len(left), estimate(left, workers) if left else "nothing left to do"
 
 
 def _list(
@@ -244,7 +244,7 @@ def _list(
 ) -> None:
     """What would be run: jobs of one design and experiment on one line."""
     if json:
-        left, hours = _left(plan, todo, out, workers)
+        left, hours = _left(todo, out, workers)
         print_json({"jobs": list(todo), "left": left, "time": hours}, indent=2)
         return
     from rich.table import Table
