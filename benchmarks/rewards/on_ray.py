@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from textgym.benchmarks.rewards.outcome import ONE_THREAD, Ended, Job, perform
 from textgym.errors import MissingExtraError, TaskError
 
 LOCAL = "local"
+
+SECONDS_TO_ANSWER = 10.0
 
 
 class RayWorkers:
@@ -91,8 +94,17 @@ def _connect(ray: Any, address: str, count: int | None) -> None:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
             ray.init("local", num_cpus=count, include_dashboard=False, **quiet)
         else:
+            _knock(address)
             ray.init(address, **quiet)
-    except (ConnectionError, ValueError, TimeoutError) as error:
+    except (OSError, ValueError) as error:
+        reason = _first_line(error).rstrip(".")
         raise TaskError(
-            f"--ray {address}: {_first_line(error)}. Give the address of a Ray cluster, or none for one on this machine"
+            f"--ray {address}: {reason}. Give the address of a Ray cluster, or none for one on this machine"
         ) from error
+
+
+def _knock(address: str) -> None:
+    """Ray itself tries for two minutes, and then ends the process."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from textgym.benchmarks.rewards import fan_out
+from textgym.benchmarks.rewards import fan_out, fan_out_speed
 from textgym.benchmarks.rewards.fan_out import MOST_TRIES, Schedule, run_jobs
 from textgym.benchmarks.rewards.outcome import Ended, label
 from textgym.benchmarks.rewards.processes import LOG_FILE, Processes
@@ -510,3 +510,12 @@ def test_messages_of_the_library_reach_its_logger(caplog, played, tmp_path):
     with caplog.at_level(logging.WARNING, logger="textgym"):
         run([job(0)], tmp_path)
     assert caplog.record_tuples == [("textgym", logging.WARNING, "a, seed 0 failed: no")]
+
+
+def test_the_speed_of_the_fan_out_is_measured_into_a_row(tmp_path):
+    out = tmp_path / "speed.jsonl"
+    for _ in range(2):
+        fan_out_speed.main(out, jobs=2, products=1, workers=2, repeats=1)
+    first, second = map(json.loads, out.read_text().splitlines())
+    assert (first["jobs"], first["workers"], len(first["one_s"]), len(second["several_s"])) == (2, 2, 1, 1)
+    assert first["times"] == pytest.approx(first["one_s"][0] / first["several_s"][0], abs=0.1)

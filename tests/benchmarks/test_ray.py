@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -58,8 +59,8 @@ class Ray:
         return self.running
 
     def init(self, address, **options):
-        if address == "nowhere:1":
-            raise ConnectionError("nobody there\nat all")
+        if address == "nowhere":
+            raise ConnectionError("nobody there.\nAt all")
         self.asked.append(address)
         self.running = True
 
@@ -145,8 +146,17 @@ def test_stopping_cancels_what_runs(tmp_path, use):
 
 def test_an_address_where_nobody_answers_is_told(tmp_path, use):
     use(Ray())
-    with pytest.raises(TaskError, match=r"--ray nowhere:1: nobody there\. Give the address"):
-        run([job(0)], tmp_path, ray="nowhere:1")
+    with pytest.raises(TaskError, match=r"--ray nowhere: nobody there\. Give the address"):
+        run([job(0)], tmp_path, ray="nowhere")
+
+
+def test_nobody_is_waited_for_who_does_not_listen(tmp_path, use):
+    ray = use(Ray())
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # without listening
+        with pytest.raises(TaskError, match=r"refused\. Give the address of a Ray cluster"):
+            run([job(0)], tmp_path, ray=f"127.0.0.1:{bound.getsockname()[1]}")
+    assert ray.asked == []
 
 
 # A cluster of two machines with a core each
