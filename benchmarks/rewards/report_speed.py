@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,11 +70,11 @@ def made_up(texts: int, columns: int) -> Iterator[dict[str, Any]]:
         for one in designs
         for n in SIZES
     ]
-    settings = {"checkpoints": CHECKPOINTS, "prompts": texts, "scorers": columns - NAMED, "texts": 6}
-    for row in rows([*designs, *varied], seeds=SEEDS, **settings):
+    made = partial(rows, checkpoints=CHECKPOINTS, prompts=texts, scorers=columns - NAMED, texts=6)
+    for row in made([*designs, *varied], seeds=SEEDS):
         row["job"]["beta"] = row["job"]["variant"].get("beta", row["job"]["beta"])
         yield row
-    yield from (row for row in rows(picked, **settings) if row["job"]["kind"] == "best_of_n")
+    yield from (row for row in made(picked) if row["job"]["kind"] == "best_of_n")
 
 
 def write(folder: str, texts: str, columns: str) -> dict[str, Any]:
@@ -118,7 +119,9 @@ def _in_a_process(*command: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] in (["write"], ["measure"]):
-        print(json.dumps({"write": write, "measure": measure}[sys.argv[1]](*sys.argv[2:])))
+    if sys.argv[1:2] == ["write"]:
+        print(json.dumps(write(*sys.argv[2:])))
+    elif sys.argv[1:2] == ["measure"]:
+        print(json.dumps(measure(sys.argv[2])))
     else:
         typer.run(main)

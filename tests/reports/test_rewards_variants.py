@@ -184,7 +184,8 @@ def test_compositions_that_are_beaten_are_not_on_the_front():
 
 
 def test_prices_are_drawn_and_told_with_their_targets():
-    designs = [Simulated("held", gold=0.1, experiment="lagrangian", variant={"target": target}, curve=("price/rep-4", "price/rep-4 mean"))
+    kept = ("price/rep-4", "price/rep-4 mean")
+    designs = [Simulated("held", gold=0.1, experiment="lagrangian", variant={"target": target}, curve=kept)
                for target in (0.1, 0.2)]  # fmt: skip
     section = lagrangian(bench_of(told_of(designs)), 0)
     assert [row[1] for row in table(section).rows] == ["rep-4, target 0.1", "rep-4, target 0.2"]

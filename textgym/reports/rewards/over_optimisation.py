@@ -53,7 +53,7 @@ def fitted(bench: Bench, seed: int) -> dict[tuple[str, Law], Fit]:
 
 
 def _named(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Runs that differ in strength alone, by their design, and by what else is varied where its name does not say it."""
+    """Runs that differ in strength alone, by design, and by what else is varied where the name does not say it."""
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         varied = {name: value for name, value in run.job["variant"].items() if name not in ("beta", "n")}

@@ -34,8 +34,8 @@ TITLE = "Which reward should I use?"
 Analysis = Callable[[Bench, int], Section | None]
 
 ANALYSES: Mapping[Analysis, str] = {
-    alarms: "Alarms need runs of designs and the reference of their checkpoint.",
     leaderboard: "A leaderboard needs runs of designs whose gold quality is known.",
+    alarms: "Alarms need runs of designs and the reference of their checkpoint.",
     pairs: "Differences need two designs.",
     matrix: "The matrix needs runs of designs, their reference, and what other scorers say of their texts.",
     kl_matched: "A comparison at the same KL needs runs with several betas, six at least (experiment kl).",
