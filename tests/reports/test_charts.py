@@ -221,3 +221,13 @@ def test_a_drawing_is_tidied_into_attributes_and_short_numbers():
         "font-size": "10",
         "font-weight": "bold",
     }
+
+
+def test_panels_share_a_labelled_axis_and_not_one_that_stands_for_what_each_title_says():
+    def ticks(label):
+        small, large = Series("a", [0, 1000], [0, 1]), Series("a", [0, 1000], [0, 1000])
+        drawn = small_multiples([Panel("x", [small], X, Axis(label)), Panel("y", [large], X, Axis(label))])
+        return set(re.findall(r">(0\.[0-9]+)<", drawn))
+
+    assert not ticks("one scale")
+    assert ticks("")

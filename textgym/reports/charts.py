@@ -77,7 +77,8 @@ def small_multiples(panels: Sequence[Panel], *, columns: int = 3) -> str:
     """Panels side by side with one legend; a name has the colour it had where it came first.
 
     Args:
-        panels: in reading order; they share their axes where all of them are the same.
+        panels: in reading order; they share their axes where all of them are the same, and have a label: one without
+            stands for whatever the title says.
         columns: beside each other.
 
     Returns:
@@ -85,7 +86,7 @@ def small_multiples(panels: Sequence[Panel], *, columns: int = 3) -> str:
     """
     columns = max(min(columns, len(panels)), 1)
     rows = max(math.ceil(len(panels) / columns), 1)
-    x, y = (len({getattr(panel, axis) for panel in panels}) == 1 for axis in "xy")
+    x, y = (len(found := {getattr(panel, axis) for panel in panels}) == 1 and bool(found.pop().label) for axis in "xy")
     with Canvas(height=3.5 if len(panels) < 2 else 2.2 * rows + 0.3) as canvas:
         canvas.share(sum(1 if one.low is None else 3 for panel in panels for one in panel.series))
         grid = list(canvas.figure.subplots(rows, columns, squeeze=False, sharex=x, sharey=y).flat)
