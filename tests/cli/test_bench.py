@@ -164,14 +164,16 @@ def test_jobs_that_fail_are_an_error_after_the_report(bench, monkeypatch):
     assert result.stderr.splitlines()[-1] == "error: 1 job failed; the same command tries again"
 
 
-def test_ctrl_c_says_how_to_go_on(bench, monkeypatch, tmp_path):
+def test_ctrl_c_says_how_to_see_what_there_is(bench, monkeypatch, tmp_path):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run, "run", interrupted)
     result = bench("--designs", "length")
-    assert result.exit_code == 130
-    assert f"textgym report {tmp_path / 'out'}" in result.stderr
+    assert result.exit_code == 130 and "textgym report" not in result.stderr, "there is nothing yet"
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "rows.jsonl").touch()
+    assert f"textgym report {tmp_path / 'out'}" in bench("--designs", "length").stderr
 
 
 @pytest.mark.parametrize(

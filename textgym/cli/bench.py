@@ -295,10 +295,12 @@ def _run(
 ) -> int:
     """Does what there is to do; how many jobs failed."""
     from textgym.benchmarks.rewards.run import run
+    from textgym.reports.results import Results
 
     try:
         done = run(plan, designs, out, workers=workers, ray=ray, minutes=minutes, progress=not quiet)
     except KeyboardInterrupt:
-        print(f"what there is so far: textgym report {out}", file=sys.stderr)
+        if Results(out).path.exists():
+            print(f"what there is so far: textgym report {out}", file=sys.stderr)
         raise
     return len(done.failures)
