@@ -8,7 +8,7 @@ from scipy import stats
 from textgym.benchmarks.rewards.simulated import Simulated, rows
 
 from textgym.reports.blocks import Interval, Notice, Picture, Table
-from textgym.reports.rewards.arms import benches
+from textgym.reports.rewards.arms import Arm, benches
 from textgym.reports.rewards.leaderboard import leaderboard
 from textgym.reports.rewards.matrix import matrix
 from textgym.reports.rewards.pairs import pairs
@@ -73,6 +73,7 @@ def test_a_win_is_a_better_text_about_the_same_brief_and_a_tie_half_of_one(bench
     good = bench.arms("designs")[0]
     change = bench.change(good, "gold/quality").values
     assert win_rate(bench, good).values.mean() == pytest.approx((change > 0).mean() + (change == 0).mean() / 2)
+    assert win_rate(bench, Arm("", (bench.references[0],))).means == 0.5
 
 
 def test_the_same_rows_and_seed_give_the_same_section_and_another_seed_other_intervals(bench):
@@ -143,6 +144,12 @@ def test_the_matrix_marks_what_was_trained_on_and_what_was_hacked(bench):
     assert named["hacked", "fluency"] == named["hacked", "keywords"] == "part of it"
     assert named["hacked", "gold quality"] == "hacked" and ("good", "gold quality") not in named
     assert all(column.scaled for column in found.columns[1:])
+
+
+def test_the_matrix_knows_what_was_trained_on_by_its_values_where_names_differ():
+    told = [row | {"job": row["job"] | {"reward": "by another name"}} for row in rows(DESIGNS[:1])]
+    found = table(matrix(bench_of(told), 0))
+    assert {found.columns[column].name for _, column in found.marks} == {"reward", "fluency"}
 
 
 def test_a_cell_of_the_matrix_is_the_change_in_deviations_of_the_reference(bench):

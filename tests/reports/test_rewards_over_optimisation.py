@@ -11,9 +11,9 @@ from scipy.optimize import minimize_scalar
 from textgym.benchmarks.rewards.simulated import Simulated, rows
 
 from textgym.reports.blocks import Interval, Notice, Table
-from textgym.reports.rewards.arms import benches
+from textgym.reports.rewards.arms import Arm, benches
 from textgym.reports.rewards.distance import Curve
-from textgym.reports.rewards.frontier import frontiers, picked
+from textgym.reports.rewards.frontier import Frontier, frontiers, picked
 from textgym.reports.rewards.gao import BEST_OF_N, RL, fit
 from textgym.reports.rewards.kl_matched import at_nats, kl_matched
 from textgym.reports.rewards.over_optimisation import fitted, over_optimisation
@@ -102,6 +102,14 @@ def test_nothing_is_said_beyond_the_furthest_run():
     bench = bench_of(short + over_betas(lambda d: 0.1 * d, "far"))
     values = at_nats(frontiers(bench), 0)
     assert values[2][0] is not None and values[8][0] is None and values[8][1] is not None
+
+
+def test_of_several_curves_the_shortest_says_how_far_they_reach():
+    """With four of them the interquartile mean would leave the one that does not reach out, and favour the others."""
+    curves = [curve([1.0, last], [0.1, 0.2]) for last in (9.0, 9.0, 9.0, 3.0)]
+    found = Frontier("fluency", Arm("fluency", ()), curves, [1.0, 0.1])
+    assert found.estimate(np.array([1.5]), 0) is not None and found.estimate(np.array([2.0]), 0) is None
+    assert found.reach == pytest.approx(3**0.5) and np.isnan(found.at(np.array([2.0]))).all()
 
 
 def test_the_area_is_taken_as_far_as_all_designs_reach():

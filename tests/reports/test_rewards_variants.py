@@ -121,6 +121,13 @@ def test_alarms_are_raised_on_what_collapsed_and_on_nothing_else():
     assert "No design raised" in words(alarms(bench_of(told_of([GOOD])), 0))
 
 
+def test_a_few_odd_texts_raise_no_alarm():
+    told = told_of([GOOD], seeds=1)
+    for look in told[-1]["evaluations"]:
+        look["values"]["filler"] = [0.1] * 57 + [2.5] * 3
+    assert "No design raised" in words(alarms(bench_of(told), 0))
+
+
 def test_without_a_reference_nothing_can_be_alarming():
     assert alarms(bench_of(row for row in told_of([GOOD]) if row["job"]["kind"] != "reference"), 0) is None
 
