@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float, Int64
 
 from textgym.reports.rewards.bootstrap import Sample
 from textgym.reports.rewards.runs import SAMPLED, Look, Run, Runs
 from textgym.reports.rewards.starting import starting_reward
 from textgym.reports.verdict import REWARD, TRUTH
 
-Values = Float64[np.ndarray, " N"]
+Values = Float[np.ndarray, " N"]
 
 PER_RUN = ("checkpoint", "seed", "model", "uses", "after")
 """Of a job, what runs of one arm may differ in."""

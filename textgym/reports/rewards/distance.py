@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 
-from textgym.reports.rewards.arms import Bench, Values
+from textgym.reports.rewards.arms import Bench
 from textgym.reports.rewards.bootstrap import text_counts
 from textgym.reports.rewards.runs import Look, Run
 
@@ -22,8 +22,8 @@ class Curve:
         checkpoint: that the runs began as.
     """
 
-    kl: Sequence[Values]
-    gold: Sequence[Values]
+    kl: Sequence[Float[np.ndarray, " _"]]
+    gold: Sequence[Float[np.ndarray, " _"]]
     origin: float
     checkpoint: int
 

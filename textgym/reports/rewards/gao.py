@@ -37,7 +37,7 @@ class Law:
     name: str
     best_of_n: bool
 
-    def terms(self, d: Float64[np.ndarray, "*rows P"]) -> Float64[np.ndarray, "*rows P 2"]:
+    def terms(self, d: Float64[np.ndarray, "*rows"]) -> Float64[np.ndarray, "*rows 2"]:
         """What alpha and beta are multiplied by."""
         falling = d**2 if self.best_of_n else d * np.log(np.maximum(d, NEAREST))
         return np.stack([d, -falling], -1)

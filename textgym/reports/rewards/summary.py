@@ -42,8 +42,9 @@ def _best(bench: Bench, found: Sequence[Standing], seed: int) -> str:
     apart = None if second is None else ahead(bench, best.arm, second.arm, seed)
     lead = apart.interval if apart else None
     way = " of the way from the reference to the corpus" if bench.has_scale else ""
-    wins = "is best, with gold quality" if lead is None or lead.sign > 0 else "has the highest gold quality,"
-    told = f"{best.arm.label} {wins} {shown(best.gold.interval)}{way}"
+    certain = lead is not None and lead.sign > 0
+    wins = "is best, with" if certain else "has the highest" if second else "has"
+    told = f"{best.arm.label} {wins} gold quality {shown(best.gold.interval)}{way}"
     told += f", at {number(best.kl.value, 1)} nats." if best.kl else "."
     if best.change is not None and best.change.interval is not None and best.change.interval.sign <= 0:
         told += " It is not certain that it is better than the reference."
@@ -51,7 +52,7 @@ def _best(bench: Bench, found: Sequence[Standing], seed: int) -> str:
         return told
     if apart is None or lead is None:
         return f"{told} {second.arm.label} comes next; no runs of the two can be paired."
-    sure = "" if lead.sign > 0 else ": that is not certain"
+    sure = "" if certain else ": that is not certain"
     certainty = "above 0.99" if apart.certainty > 0.99 else number(apart.certainty)
     return f"{told} {second.arm.label} comes next, {shown(lead)} behind (certainty {certainty}{sure})."
 
