@@ -32,7 +32,7 @@ def over_betas(gold, name="fluency", reward="fluency"):
 
 
 def bench_of(designs, **settings_):
-    settings_ = {"run_sd": 0.0, "text_sd": 0.02, "prompts": 400} | settings_
+    settings_ = {"run_sd": 0.0, "text_sd": 0.02, "prompts": 150} | settings_
     told = json.loads(json.dumps(list(rows(designs, **settings_))))
     for row in told:
         row["job"]["beta"] = row["job"]["variant"].get("beta", row["job"]["beta"])
