@@ -20,6 +20,9 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 }
 """Settings of agents, by name; another agent has its own. A design's own go before them."""
 
+LOOKED_AT = 100
+"""Prompts of an evaluation on the way of a run."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -96,7 +99,7 @@ class Plan:
     @classmethod
     def quick(cls, **changes: Any) -> "Plan":
         """One run of each design, and best-of-n from one pool; minutes."""
-        small = {"checkpoints": 1, "seeds": 1, "tokens": 120_000, "prompts": 200, "looks": 1, "best_of": 16}
+        small = {"checkpoints": 1, "seeds": 1, "tokens": 75_000, "prompts": 200, "looks": 1, "best_of": 16}
         return cls(**{"experiments": ("designs",), **small, **changes})
 
     def on(self, checkpoint: int) -> dict[str, Any]:

@@ -3,27 +3,29 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 from textgym.benchmarks.rewards.design import Design
 from textgym.benchmarks.rewards.fan_out import Summary, run_jobs
 from textgym.benchmarks.rewards.job import Job
-from textgym.benchmarks.rewards.plan import Plan, jobs
+from textgym.benchmarks.rewards.plan import LOOKED_AT, Plan, jobs
 from textgym.benchmarks.rewards.progress import shown
 
 from textgym.reports.results import Results
 
 WORK = "textgym.benchmarks.rewards.work:work"
 
-TOKENS_A_SECOND = {"ppo": 1400.0}
-"""That a run writes and learns from on one core of a laptop, by agent, as measured."""
+TOKENS_A_SECOND = {"ppo": 900.0}
+"""That a run writes and learns from on one core of two that are busy, by agent, as measured."""
 
-USUAL_TOKENS_A_SECOND = 2500.0
-READ_A_SECOND = 60.0
-"""Texts that are written and read for an evaluation."""
+USUAL_TOKENS_A_SECOND = 1300.0
+FITTED_A_SECOND = 2500.0
+"""Tokens of maximum likelihood."""
 
-OTHERS = {"fit": 600.0, "best_of_n": 4.0, "corpus": 5.0}
-"""Seconds of jobs that do not train."""
+TEXTS_A_SECOND = 60.0
+"""That are written and read for an evaluation, or for a pool."""
+
+OTHERS_SECONDS = 5.0
+"""Of jobs that neither train nor write."""
 
 
 def run(
@@ -71,9 +73,12 @@ def estimate(todo: Sequence[Job], workers: int | None = None) -> str:
     return f"about {seconds / 3600:.1f} h {cores}"
 
 
-def _seconds(job: dict[str, Any]) -> float:
-    if job["kind"] in OTHERS:
-        return OTHERS[job["kind"]]
-    looked_at = 2 * job["prompts"] + 100 * job.get("looks", 0)
+def _seconds(job: Job) -> float:
+    if job["kind"] == "fit":
+        fitted = job.get("tokens", 0) / FITTED_A_SECOND
+        return fitted + job.get("prompts", 0) * job.get("texts", 0) / TEXTS_A_SECOND + OTHERS_SECONDS
+    if job["kind"] in ("best_of_n", "corpus"):
+        return OTHERS_SECONDS
+    looked_at = 2 * job["prompts"] + LOOKED_AT * job.get("looks", 0)
     tokens = job.get("tokens", 0) / TOKENS_A_SECOND.get(job.get("agent", ""), USUAL_TOKENS_A_SECOND)
-    return float(tokens + looked_at / READ_A_SECOND)
+    return float(tokens + looked_at / TEXTS_A_SECOND)

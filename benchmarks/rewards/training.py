@@ -9,6 +9,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from textgym.benchmarks.rewards.columns import places_of, written
 from textgym.benchmarks.rewards.ground import Ground, ground_of
 from textgym.benchmarks.rewards.job import Job
+from textgym.benchmarks.rewards.plan import LOOKED_AT
 from textgym.benchmarks.rewards.writings import before, writings, written_about
 
 from textgym.errors import TaskError
@@ -19,9 +20,6 @@ from textgym.sb3.callbacks import RewardLog
 from textgym.sb3.dual_ascent import DualAscent
 from textgym.sb3.vec_env import make_sb3_env
 from textgym.scorers.constrained import multipliers
-
-LOOKED_AT = 100
-"""Prompts of a look."""
 
 CURVE = {
     "tokens/total": "tokens",

@@ -123,7 +123,7 @@ def rewards(
     tokens: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Tokens that each run writes.", show_default="100,000; quick: 120,000", rich_help_panel=RUN
+            min=1, help="Tokens that each run writes.", show_default="100,000; quick: 75,000", rich_help_panel=RUN
         ),
     ] = None,
     workers: Annotated[
