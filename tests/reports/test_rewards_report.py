@@ -157,3 +157,10 @@ def test_tables_are_written_with_ends_and_marks_in_columns_of_their_own():
 def test_every_table_of_a_report_becomes_a_rectangle(report):
     for text in tables_csv(report).values():
         assert len({len(row) for row in csv.reader(io.StringIO(text))}) == 1
+
+
+def test_a_name_that_a_spreadsheet_would_compute_is_text_in_a_table():
+    table = Table("A table.", [Column("design"), Column("gold")], [["=1+1", -0.5], ["-length", 1.0]])
+    [text] = tables_csv(Report("", [], [Section("one", "", (), [table])])).values()
+    assert [row[0] for row in csv.reader(io.StringIO(text))][1:] == ["'=1+1", "'-length"]
+    assert "-0.5" in text and "'-0.5" not in text

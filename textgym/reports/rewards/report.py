@@ -31,6 +31,9 @@ from textgym.reports.rewards.wording import counted
 
 TITLE = "Which reward should I use?"
 
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+"""How cells begin that a spreadsheet takes for more than text."""
+
 Analysis = Callable[[Bench, int], Section | None]
 
 ANALYSES: Mapping[Analysis, str] = {
@@ -168,12 +171,17 @@ def _csv(table: Table) -> str:
         head += [f"{column.name} mark"] if place in marked else []
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
+    writer.writerow([_harmless(name) for name in head])
     for number, row in enumerate(table.rows):
         cells: list[Cell] = []
         for place, cell in enumerate(row):
             cells += [cell.value, cell.low, cell.high] if isinstance(cell, Interval) else [cell]
             cells += ["", ""] if place in ends and not isinstance(cell, Interval) else []
             cells += [table.marks.get((number, place), "")] if place in marked else []
-        writer.writerow(cells)
+        writer.writerow([_harmless(cell) for cell in cells])
     return text.getvalue()
+
+
+def _harmless(cell: Cell) -> Cell:
+    """A text that a spreadsheet would compute begins with an apostrophe, which says that it is text."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULAS) else cell
