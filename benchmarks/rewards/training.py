@@ -12,12 +12,15 @@ from textgym.benchmarks.rewards.job import Job
 from textgym.benchmarks.rewards.plan import LOOKED_AT
 from textgym.benchmarks.rewards.writings import before, writings, written_about
 
+from textgym.envs.episodes import Episodes
 from textgym.errors import TaskError
 from textgym.models.causal_network import CausalNetwork
 from textgym.runs.agents import agent_builder, build_agent, check_agent, environment_of, settings_of
 from textgym.runs.config import TrainConfig
+from textgym.runs.evaluate import constraints_of
 from textgym.sb3.callbacks import RewardLog
 from textgym.sb3.dual_ascent import DualAscent
+from textgym.sb3.planner import PlanningAlgorithm
 from textgym.sb3.vec_env import make_sb3_env
 from textgym.scorers.constrained import multipliers
 
@@ -46,12 +49,13 @@ def learned(job: Job, folder: Path) -> dict[str, Any]:
     ground = ground_of(job, folder)
     config, reference = config_of(job, ground), ground.network()
     agent = agent_of(job, ground, config)
-    curve, look = _Curve(), _Look(job, ground, reference)
+    obeyed = constraints_of(agent, ground.task)
+    curve, look = _Curve(), _Look(job, ground, reference, obeyed)
     assert ground.paid is not None
     callbacks: list[BaseCallback] = [DualAscent()] if multipliers(ground.paid.bound) else []
     callbacks += [RewardLog(reference=ground.start), curve, look]
     agent.learn(config.steps, callback=CallbackList(callbacks))
-    found = writings(network_of(agent), reference, job, ground, agent.num_timesteps)
+    found = writings(network_of(agent), reference, job, ground, agent.num_timesteps, obeyed)
     begun = before(ground, places_of(ground.task, job["prompts"]))
     found["evaluations"] = [*begun, *look.found, *found["evaluations"]]
     return found | {"curve": curve.points()}
@@ -98,7 +102,9 @@ def agent_of(job: Job, ground: Ground, config: TrainConfig) -> BaseAlgorithm:
         **environment_of(build, config),
     )
     agent = build_agent(build, env, ground.start, config)
-    if not isinstance(getattr(agent.policy, "transformer", None), CausalNetwork):
+    if isinstance(agent, PlanningAlgorithm) or not isinstance(
+        getattr(agent.policy, "transformer", None), CausalNetwork
+    ):
         raise TaskError(
             f"agent {config.agent} trains no language model whose KL could be measured: name another, e.g. grpo or ppo"
         )
@@ -142,9 +148,9 @@ class _Curve(BaseCallback):
 class _Look(BaseCallback):
     """Evaluates on the way, at temperature 1."""
 
-    def __init__(self, job: Job, ground: Ground, reference: CausalNetwork) -> None:
+    def __init__(self, job: Job, ground: Ground, reference: CausalNetwork, obeyed: Episodes | None) -> None:
         super().__init__()
-        self._ground, self._reference = ground, reference
+        self._ground, self._reference, self._obeyed = ground, reference, obeyed
         self._places = places_of(ground.task, job["prompts"])[:LOOKED_AT]
         looks, tokens = job["looks"], job["tokens"]
         self._due = [tokens * number // (looks + 1) for number in range(1, looks + 1)]
@@ -158,6 +164,6 @@ class _Look(BaseCallback):
             return
         self._due = [due for due in self._due if due > self.num_timesteps]
         network: Any = self.model.policy.transformer
-        _, values = written_about(network, self._reference, self._ground, self._places, "sampled")
+        _, values = written_about(network, self._reference, self._ground, self._places, "sampled", self._obeyed)
         seen = {"tokens": self.num_timesteps, "way": "sampled", "final": False, "values": written(values)}
         self.found.append(seen)

@@ -13,13 +13,15 @@ from textgym.benchmarks.rewards.job import Job
 from textgym.benchmarks.rewards.pinned import pinned
 from textgym.benchmarks.rewards.pool import SAMPLING_SEED
 
+from textgym.envs.episodes import Episodes
 from textgym.envs.tasks import Task
 from textgym.models.causal_network import CausalNetwork
 from textgym.models.checkpoint import load_checkpoint
 from textgym.models.layout import lay_out
 from textgym.models.likelihood import logprob_and_entropy
 from textgym.models.sampling import Sampling, generate
-from textgym.runs.evaluate import sequence_kl
+from textgym.runs.complete import complete, within_masks
+from textgym.runs.evaluate import ROWS, sequence_kl
 from textgym.types import TokenIds
 
 WAYS = {"sampled": None, "greedy": Sampling(temperature=0)}
@@ -47,7 +49,12 @@ def corpus(job: Job, folder: Path) -> dict[str, Any]:
 
 
 def writings(
-    network: CausalNetwork, reference: CausalNetwork, job: Job, ground: Ground, tokens: int = 0
+    network: CausalNetwork,
+    reference: CausalNetwork,
+    job: Job,
+    ground: Ground,
+    tokens: int = 0,
+    obeyed: Episodes | None = None,
 ) -> dict[str, Any]:
     """What a network is evaluated by at the end: sampled and greedy, and the texts that are shown.
 
@@ -57,11 +64,12 @@ def writings(
         job: says how many prompts.
         ground: of the job.
         tokens: that the policy has learned from.
+        obeyed: rules of an environment whose constraints the texts obey; None for none.
     """
     task, found, shown = ground.task, [], []
     places = places_of(task, job["prompts"])
     for way in WAYS:
-        completions, values = written_about(network, reference, ground, places, way)
+        completions, values = written_about(network, reference, ground, places, way, obeyed)
         found.append({"tokens": tokens, "way": way, "final": True, "values": written(values)})
         for place, completion in zip(places[: job["pinned"]], completions, strict=False):
             shown.append(pinned(task, place, completion, way, ground.paid))
@@ -85,7 +93,12 @@ def _at_start(task: Task, start: str, places: tuple[int, ...], way: str) -> list
     return _completed(load_checkpoint(start).model.eval(), task, list(places), way)
 
 
-def _completed(network: CausalNetwork, task: Task, places: list[int], way: str) -> list[TokenIds]:
+def _completed(
+    network: CausalNetwork, task: Task, places: list[int], way: str, obeyed: Episodes | None = None
+) -> list[TokenIds]:
+    if obeyed is not None:
+        choose = within_masks(network, SAMPLING_SEED, greedy=WAYS[way] is not None)
+        return complete(choose, obeyed, np.array(places), rows=ROWS)
     return generate(
         network,
         [task.heldout.prompt(place) for place in places],
@@ -98,10 +111,15 @@ def _completed(network: CausalNetwork, task: Task, places: list[int], way: str) 
 
 
 def written_about(
-    network: CausalNetwork, reference: CausalNetwork, ground: Ground, places: list[int], way: str
+    network: CausalNetwork,
+    reference: CausalNetwork,
+    ground: Ground,
+    places: list[int],
+    way: str,
+    obeyed: Episodes | None = None,
 ) -> tuple[list[TokenIds], Columns]:
     """Completions of held-out prompts, and what is known of them; the KL of those alone that were drawn."""
-    task, completions = ground.task, _completed(network, ground.task, places, way)
+    task, completions = ground.task, _completed(network, ground.task, places, way, obeyed)
     values = columns(task, ground.judge, batch_of(task, places, completions), ground.paid, ground.gold)
     if WAYS[way] is None:
         ids, sep_id = [task.heldout.prompt(place) for place in places], task.tokenizer.sep_id

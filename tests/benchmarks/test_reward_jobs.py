@@ -253,9 +253,18 @@ def test_a_reward_is_learned_from_pairs_that_gold_has_judged(folder):
     }
 
 
-def test_an_agent_without_a_language_model_is_refused(folder):
-    [job] = [job for job in jobs(SMALL, [Design("a", "-length", agent="random")]) if job["kind"] == "training"]
-    with pytest.raises(TaskError, match="agent random trains no language model"):
+def test_texts_of_an_agent_that_obeys_a_constraint_are_those_that_obey_it(folder):
+    plan = Plan.quick(tokens=300, rows=8, prompts=8, pinned=0, best_of=1, looks=1)
+    design = Design("a", "-length", agent="maskable_ppo", constraint={"min_new_tokens": 20}, settings={"n_steps": 80})
+    [job] = [job for job in jobs(plan, [design]) if job["kind"] == "training"]
+    for each in work(job, folder)["evaluations"]:
+        assert min(each["values"].get("length", [20])) >= 20
+
+
+@pytest.mark.parametrize("agent", ["random", "greedy"])
+def test_an_agent_that_trains_no_language_model_is_refused(folder, agent):
+    [job] = [job for job in jobs(SMALL, [Design("a", "-length", agent=agent)]) if job["kind"] == "training"]
+    with pytest.raises(TaskError, match=f"agent {agent} trains no language model"):
         work(job | {"settings": {}}, folder)
 
 

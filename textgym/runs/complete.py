@@ -60,8 +60,8 @@ def as_it_acts(agent: BaseAlgorithm, seed: int) -> Choose:
     return choose
 
 
-def within_masks(model: CausalNetwork, seed: int) -> Choose:
-    """Draws from a language model among what may come next."""
+def within_masks(model: CausalNetwork, seed: int, *, greedy: bool = False) -> Choose:
+    """Draws from a language model among what may come next; or takes the likeliest of it, where it is greedy."""
     cache, generator = PrefixCache(cuda_graph=False), torch.Generator().manual_seed(seed)
 
     @torch.inference_mode()
@@ -69,6 +69,8 @@ def within_masks(model: CausalNetwork, seed: int) -> Choose:
         prefixes = torch.as_tensor(tokens, device=model.device).long()
         hidden = cache.hidden(model, prefixes, (prefixes >= 0).sum(1))
         logits = forbid(model.logits(hidden), torch.as_tensor(masks, device=model.device))
+        if greedy:
+            return logits.argmax(-1).cpu().numpy()
         uniform = torch.rand(len(tokens), generator=generator, dtype=torch.float64)
         return draw(logits, uniform.to(model.device))[0].cpu().numpy()
 
