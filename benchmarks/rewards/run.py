@@ -75,8 +75,8 @@ def estimate(todo: Sequence[Job], workers: int | None = None) -> str:
 
 def _seconds(job: Job) -> float:
     if job["kind"] == "fit":
-        fitted = job.get("tokens", 0) / FITTED_A_SECOND
-        return fitted + job.get("prompts", 0) * job.get("texts", 0) / TEXTS_A_SECOND + OTHERS_SECONDS
+        texts = job.get("prompts", 0) * job.get("texts", 0)
+        return float(job.get("tokens", 0) / FITTED_A_SECOND + texts / TEXTS_A_SECOND + OTHERS_SECONDS)
     if job["kind"] in ("best_of_n", "corpus"):
         return OTHERS_SECONDS
     looked_at = 2 * job["prompts"] + LOOKED_AT * job.get("looks", 0)
