@@ -1,5 +1,6 @@
 """What is known of each text of an evaluation: columns of values, one a text."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -12,16 +13,19 @@ from textgym.envs.tasks import Task
 from textgym.errors import TextGymError
 from textgym.scorers import parse
 from textgym.scorers.ngrams import Distinct, Repetition
+from textgym.scorers.parameters import show
 from textgym.scorers.reward import Reward, bind_reward
 from textgym.types import TextBatch, TokenIds
 from textgym.worlds.story.events import Kind
 from textgym.worlds.story.gold import truth_of
 
+_log = logging.getLogger("textgym")
+
 Columns = dict[str, Float64[np.ndarray, " N"]]
 
 SCORES: Mapping[str, str] = {
-    "mean log p": "fluency(lm='{model}')",
-    "sum log p": "fluency(lm='{model}', form='sum')",
+    "mean log p": "fluency(lm={model})",
+    "sum log p": "fluency(lm={model}, form='sum')",
     "mean log p, n-gram": "fluency",
     "adjacent cosine": "default(coherence, 0)",
     "mean surprisal": "informativeness",
@@ -44,14 +48,18 @@ def scores_of(task: Task, model: str) -> dict[str, Reward]:
         task: whose texts are scored.
         model: language model of the log-probabilities, by name or folder.
     """
-    bound = {name: _bound(expression.format(model=model) or task.reward, task) for name, expression in SCORES.items()}
+    bound = {
+        name: _bound(name, expression.format(model=show(model)) or task.reward, task)
+        for name, expression in SCORES.items()
+    }
     return {name: scorer for name, scorer in bound.items() if scorer is not None}
 
 
-def _bound(expression: str, task: Task) -> Reward | None:
+def _bound(name: str, expression: str, task: Task) -> Reward | None:
     try:
         return bind_reward(expression, task.context)
-    except TextGymError:
+    except TextGymError as error:
+        _log.info("no column %r on task %s: %s", name, task.name, error)
         return None
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from textgym.benchmarks.rewards.columns import SCORES, places_of
+from textgym.benchmarks.rewards.columns import SCORES, places_of, scores_of
 from textgym.benchmarks.rewards.design import Design
 from textgym.benchmarks.rewards.designs import builtin
 from textgym.benchmarks.rewards.experiments import EXPERIMENTS
@@ -274,3 +274,10 @@ def test_real_text_without_data_is_refused_with_the_variable_to_set(tmp_path, mo
     texts = next(job for job in jobs(plan, DESIGNS) if job["design"] == "labelled texts")
     with pytest.raises(TaskError, match="TEXTGYM_DATA"):
         work(texts, tmp_path)
+
+
+def test_a_column_that_does_not_fit_the_task_is_left_out_and_the_log_says_why(tiny_corpus, caplog):
+    caplog.set_level("INFO", logger="textgym")
+    found = scores_of(make_task(corpus=tiny_corpus), "story-small")
+    assert "mean log p" not in found and {"repetition", "distinct-2"} <= set(found)
+    assert "no column 'mean log p'" in caplog.text and "vocabulary" in caplog.text
