@@ -4,7 +4,7 @@ import pytest
 from page_reading import BROWSER
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop runs as long as it is open: no other module shall find it running
 def browser():
     """Headless Chromium; tests that need it are skipped where it is absent."""
     if BROWSER is None:

@@ -1,5 +1,6 @@
 """Python functions as rewards: called by what their signature takes."""
 
+import asyncio
 import functools
 
 import numpy as np
@@ -74,7 +75,11 @@ def test_coroutine_functions_are_awaited():
     async def score(text):
         return len(text)
 
+    async def notebook():
+        return scored(wait_and_score)
+
     assert scored(wait_and_score) == scored(score) == [7, 5]
+    assert asyncio.run(notebook()) == [7, 5], "where an event loop is running already"
 
 
 # -- verl

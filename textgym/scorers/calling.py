@@ -13,10 +13,9 @@ others a list of those, or `Scores`. Coroutine functions are awaited. TRL's func
 annotation of their `completions`, a list of lists of dicts, and are given messages.
 """
 
-import asyncio
 import inspect
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -26,6 +25,7 @@ import numpy as np
 
 from textgym.errors import ScorerError, ScoringFailure
 from textgym.scorers.base import Score
+from textgym.scorers.waiting import awaited
 from textgym.types import Scores, TextBatch
 
 ROW_NAMES = ("prompt", "completion", "references", "metadata", "prompt_ids", "completion_ids")
@@ -143,11 +143,7 @@ def _chosen(given: Mapping[str, Any], names: Sequence[str] | None) -> dict[str, 
 
 def _now(result: Any) -> Any:
     """What a function returned, or what comes of it if it is a coroutine."""
-
-    async def awaited(coroutine: Awaitable[Any]) -> Any:
-        return await coroutine
-
-    return asyncio.run(awaited(result)) if inspect.isawaitable(result) else result
+    return awaited(result) if inspect.isawaitable(result) else result
 
 
 def _with_parts(results: Sequence[Any]) -> Scores:

@@ -14,10 +14,8 @@ import math
 import os
 import random
 import re
-import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,6 +24,7 @@ import numpy as np
 
 from textgym.errors import MissingExtraError, ScorerError, ScoringFailure
 from textgym.scorers.base import Score, Scorer, register
+from textgym.scorers.waiting import awaited
 from textgym.types import Scores, ScoringContext, TextBatch
 
 BACKOFF = 0.5
@@ -152,7 +151,7 @@ class Judge(Scorer):
         size = 1 if self.ask is not None else self.batch
         places = [range(start, min(start + size, len(rows))) for start in range(0, len(rows), size)]
         chunks = [[rows[index] for index in place] for place in places]
-        numbers = [number for answer in _run(_Round(self).all(chunks, places)) for number in answer]
+        numbers = [number for answer in awaited(_Round(self).all(chunks, places)) for number in answer]
         values = [0.0 if number is None else number for number in numbers]
         return Scores(np.array(values, dtype=np.float64), np.array([n is not None for n in numbers], dtype=bool))
 
@@ -316,24 +315,6 @@ def _rows(batch: TextBatch) -> list[dict[str, Any]]:
         }
         for index, (prompt, completion) in enumerate(zip(batch.prompt_texts, batch.completion_texts, strict=True))
     ]
-
-
-def _run(work: Coroutine[Any, Any, Answers]) -> Answers:
-    """Runs to the end, also where an event loop is running already, as in a notebook: then in a thread of its own."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    result: Future[Answers] = Future()
-    threading.Thread(target=_settle, args=(result, lambda: asyncio.run(work)), daemon=True).start()
-    return result.result()
-
-
-def _settle(result: "Future[Answers]", work: Callable[[], Answers]) -> None:
-    try:
-        result.set_result(work())
-    except BaseException as error:
-        result.set_exception(error)
 
 
 def _retry_after(header: str | None) -> float | None:

@@ -1,8 +1,6 @@
 """A time limit around a scorer that may be slow: what takes too long is an error, neither a hang nor a 0."""
 
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +9,7 @@ from textgym.errors import ScorerError, ScoringFailure
 from textgym.scorers.around import Around
 from textgym.scorers.base import register
 from textgym.scorers.bound import BoundScorer
+from textgym.scorers.waiting import in_a_thread
 from textgym.types import Scores, TextBatch
 
 
@@ -42,19 +41,10 @@ class Timeout(Around):
         return partial(self._measure, bound)
 
     def _measure(self, bound: BoundScorer, batch: TextBatch) -> Scores:
-        future: Future[Scores] = Future()
-        # A daemon: the process may end while it still runs, as a pool's threads would not let it.
-        threading.Thread(target=_fulfil, args=(future, bound, batch), daemon=True).start()
+        future = in_a_thread(partial(bound.score, batch))
         try:
             return future.result(self.seconds)
         except FutureTimeoutError:
             if future.done():
                 raise  # the scorer's own
             raise ScoringFailure(f"{self.of} took more than {self.seconds:g} s on {len(batch)} texts") from None
-
-
-def _fulfil(future: "Future[Scores]", bound: BoundScorer, batch: TextBatch) -> None:
-    try:
-        future.set_result(bound.score(batch))
-    except BaseException as error:
-        future.set_exception(error)
