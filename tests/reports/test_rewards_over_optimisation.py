@@ -11,6 +11,7 @@ from scipy.optimize import minimize_scalar
 from textgym.benchmarks.rewards.simulated import Simulated, rows
 
 from textgym.reports.blocks import Interval, Notice, Table
+from textgym.reports.canvas import PALETTE
 from textgym.reports.rewards.arms import Arm, benches
 from textgym.reports.rewards.distance import Curve
 from textgym.reports.rewards.frontier import Frontier, frontiers, picked
@@ -122,6 +123,20 @@ def test_the_area_is_taken_as_far_as_all_designs_reach():
     assert not any(isinstance(block, Notice) for block in section.blocks)
     assert found.marks[1, heads.index("area")] == "best" == found.marks[1, 1]
     assert "upper envelope" in section.blocks[-1].svg
+
+
+def test_designs_of_one_picture_have_colours_of_their_own():
+    others = [Simulated(f"other {place}", gold=0.1) for place in range(len(PALETTE) - 1)]
+    early, late = over_betas(lambda d: 0.01 * d, "early"), over_betas(lambda d: 0.02 * d, "late")
+    svg = kl_matched(bench_of([*early, *others, *late]), 0).blocks[-1].svg
+    assert [f"--series-{place}," in svg for place in (1, 2, 3, 4)] == [True, True, True, False], "with the envelope"
+    apart = kl_matched(bench_of([*early, *others[:3], *late]), 0).blocks[-1].svg
+    assert f"--series-{len(PALETTE)}," in apart, "as in all other pictures, where that tells them apart"
+
+
+def test_the_corpus_is_drawn_where_a_design_comes_near_it():
+    drawn = [kl_matched(bench_of(over_betas(lambda d, s=slope: s * d)), 0).blocks[-1].svg for slope in (0.02, 0.2)]
+    assert [">corpus<" in svg for svg in drawn] == [False, True]
 
 
 def test_fewer_than_six_betas_are_told_and_none_give_no_section():

@@ -1,10 +1,11 @@
 """Designs at the same KL: gold at 1, 2, 4, 8 and 16 nats, its area over sqrt(KL), the upper envelope, best-of-n."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from textgym.reports.blocks import Block, Cell, Column, Interval, Notice, Picture, Section, Table
+from textgym.reports.canvas import PALETTE
 from textgym.reports.charts import Axis, Series, lines
 from textgym.reports.rewards.arms import Bench
 from textgym.reports.rewards.bootstrap import RUNS, TEXTS
@@ -15,6 +16,8 @@ NATS = (1, 2, 4, 8, 16)
 LEAST_BETAS = 6
 GRID = 120
 """Points of an area, and of a line in the picture."""
+CORPUS_FROM = 0.5
+"""Gold quality that something in the picture reaches where the corpus is drawn: else it would press all else flat."""
 
 
 def kl_matched(bench: Bench, seed: int) -> Section | None:
@@ -76,14 +79,17 @@ def _picture(bench: Bench, found: Sequence[Frontier], best_of: Sequence[Frontier
     series, best = [], np.full(GRID, np.nan)
     furthest = max(one.reach for one in found)
     grid = np.linspace(0, furthest, GRID)
+    hues = _hues(bench, found)
     for one in found:
         own = one.at(grid)
-        series.append(Series(one.design, grid**2, own, hue=bench.hue(one.arm)))
+        series.append(Series(one.design, grid**2, own, hue=hues[one.design]))
         best = np.fmax(best, own)
     if len(found) > 1:
-        series.append(Series("upper envelope", grid**2, best, dashed=True, hue=len(found)))
-    series += [_points(bench, one) for one in best_of]
-    rules = {"corpus": 1.0, "reference": 0.0} if bench.has_scale else {}
+        series.append(Series("upper envelope", grid**2, best, dashed=True, hue=_free(hues)))
+    series += [_points(one, hues[one.design]) for one in best_of]
+    highest = max(float(np.nanmax(one.y)) for one in series)
+    rules = {"reference": 0.0} if bench.has_scale else {}
+    rules |= {"corpus": 1.0} if bench.has_scale and highest > CORPUS_FROM else {}
     drawn = lines(series, Axis("KL from the reference, nats a text", sqrt=True), Axis(bench.gold_label), hlines=rules)
     peaks = [(one, int(np.nanargmax(one.at(grid)))) for one in found]
     words = [
@@ -92,6 +98,19 @@ def _picture(bench: Bench, found: Sequence[Frontier], best_of: Sequence[Frontier
     return Picture("Gold quality over KL, and the best of n by each reward.", drawn, "; ".join(words))
 
 
-def _points(bench: Bench, one: Frontier) -> Series:
+def _hues(bench: Bench, found: Sequence[Frontier]) -> dict[str, int]:
+    """The colours that designs have in all pictures; their own of this one where those would not tell them apart."""
+    usual = {one.design: bench.hue(one.arm) for one in found}
+    apart = len({hue % len(PALETTE) for hue in usual.values()}) == len(found)
+    return usual if apart else {name: place for place, name in enumerate(usual)}
+
+
+def _free(hues: Mapping[str, int]) -> int:
+    """A colour that none of them has, if there is one left."""
+    used = {hue % len(PALETTE) for hue in hues.values()}
+    return next((hue for hue in range(len(PALETTE)) if hue not in used), len(hues))
+
+
+def _points(one: Frontier, hue: int) -> Series:
     distance, gold = (np.concatenate(column) for column in zip(*(own.points for own in one.curves), strict=True))
-    return Series(f"{one.design}, best of n", distance**2, gold, points=True, hue=bench.hue(one.arm))
+    return Series(f"{one.design}, best of n", distance**2, gold, points=True, hue=hue)
