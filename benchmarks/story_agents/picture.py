@@ -7,15 +7,18 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from textgym.benchmarks.oracle.unit import Row
 from textgym.benchmarks.story_agents.measure import REFERENCE
-from textgym.benchmarks.story_agents.plan import RECIPES
+from textgym.benchmarks.story_agents.plan import COLLAPSES
 from textgym.benchmarks.story_agents.report import LIMITS
 
 from textgym.text.store import write_atomic
 
 COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#805ad5", "#b83280", "#718096", "#d69e2e", "#319795")
+STYLES = ("-", "--", "-.", ":")
 PANELS = ("gold", "contradictions", "length")
+LEGEND: dict[str, Any] = {"loc": "outside right center", "fontsize": 8, "frameon": False, "handlelength": 3}
 
 
 def draw(rows: Sequence[Row], target: Path) -> None:
@@ -30,8 +33,7 @@ def draw(rows: Sequence[Row], target: Path) -> None:
         axes = subfigure.subplots(1, len(PANELS))
         for panel, fact in zip(axes, PANELS, strict=True):
             _panel(panel, rows, part, fact)
-        handles, labels = axes[PANELS.index("contradictions")].get_legend_handles_labels()
-        subfigure.legend(handles, labels, loc="outside right center", fontsize=8, frameon=False)
+        subfigure.legend(handles=_legend(axes[PANELS.index("contradictions")]), **LEGEND)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=120)
     write_atomic(target, picture.getvalue())
@@ -42,10 +44,9 @@ def _panel(axes: Any, rows: Sequence[Row], part: str, fact: str) -> None:
     yardsticks = {row["name"]: row["measured"]["sampled"] for row in rows if row["experiment"] == "compared"}
     own = yardsticks.get(REFERENCE)
     for kind, (colour, style, runs) in _runs(rows, part).items():
-        for number, run in enumerate(runs):
+        for run in runs:
             points = ([(0.0, own[fact])] if own else []) + [(look["kl"], look[fact]) for look in run]
-            label = kind if number == 0 else None
-            axes.plot(*zip(*points, strict=True), style, color=colour, label=label, marker=".", lw=1.2, alpha=0.8)
+            axes.plot(*zip(*points, strict=True), style, color=colour, label=kind, marker=".", lw=1.2, alpha=0.8)
     for name, figures in yardsticks.items() if part == "gold" else ():
         if "kl" not in figures:
             axes.axhline(figures[fact], color="black", lw=0.8, label=name)
@@ -60,18 +61,37 @@ def _panel(axes: Any, rows: Sequence[Row], part: str, fact: str) -> None:
 
 
 def _runs(rows: Sequence[Row], part: str) -> dict[str, tuple[str, str, list[list[dict[str, float]]]]]:
-    """By case: a colour (of the agent, or of the reward), a line style (of the agent), the looks of each run."""
+    """By case: a colour (on gold the agent's, else the reward's), a line style (the agent's), the looks of each run."""
     found: dict[str, dict[int, list[dict[str, float]]]] = {}
     for row in rows:
         if row["experiment"] == part:
             found.setdefault(row["case"], {}).setdefault(row["turn"], []).append(row["measured"]["sampled"])
-    subjects = list(dict.fromkeys(case.partition(", ")[2] or case for case in found))
-    styles = dict(zip(RECIPES, ("-", "--", "-.", ":"), strict=False))
+    names = {case: _names(case) if part == "naive" else ("", case) for case in found}
+    agents, subjects = (list(dict.fromkeys(column)) for column in zip(*names.values(), strict=True))
     return {
         case: (
-            COLOURS[subjects.index(case.partition(", ")[2] or case) % len(COLOURS)],
-            styles.get(case.partition(", ")[0], "-") if part == "naive" else "-",
+            COLOURS[subjects.index(names[case][1]) % len(COLOURS)],
+            STYLES[agents.index(names[case][0]) % len(STYLES)],
             list(turns.values()),
         )
         for case, turns in found.items()
     }
+
+
+def _legend(axes: Any) -> list[Line2D]:
+    """A line for every label; where a label is an agent and a reward, one for each agent and one for each reward."""
+    entries, agents = dict[str, Line2D](), dict[str, Line2D]()
+    for line, label in zip(*axes.get_legend_handles_labels(), strict=True):
+        agent, reward = _names(label)
+        if agent:
+            entries.setdefault(reward, Line2D([], [], color=line.get_color(), marker=".", label=reward))
+            agents.setdefault(agent, Line2D([], [], color="black", ls=line.get_linestyle(), lw=1.2, label=agent))
+        else:
+            entries.setdefault(label, line)
+    return [*entries.values(), *agents.values()]
+
+
+def _names(case: str) -> tuple[str, str]:
+    """Of a case of a naive reward, the agent and the reward; of others, nothing and the case."""
+    agent, _, reward = case.rpartition(", ")
+    return (agent, reward) if reward in COLLAPSES else ("", case)

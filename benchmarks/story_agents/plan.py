@@ -59,8 +59,8 @@ RECIPES = {
 LEARNERS = ("PPO", "GRPO", "RLOO")
 """Those of which halved contradictions are asked."""
 
-GOLD, NAIVE = "gold.quality", ("GRPO, all weights",)
-"""The reward of the first experiment; who learns on the others."""
+GOLD, NAIVE = "gold.quality", (*LEARNERS, "GRPO, all weights")
+"""The reward of the first experiment; who learns on the others, with the same settings."""
 
 COLLAPSES = {
     name: REWARDS[name]
