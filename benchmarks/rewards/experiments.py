@@ -91,7 +91,7 @@ def _composition(plan: Plan, designs: Sequence[Design]) -> Iterator[Job]:
 def _lagrangian(plan: Plan, designs: Sequence[Design]) -> Iterator[Job]:
     """Likeness of neighbours, under a bound on repetition whose price is found on the way."""
     for target in (0.05, 0.1, 0.2):
-        reward = f"default(coherence, 0) + lagrangian(repetition, target={target:g})"
+        reward = f"default(coherence, 0) + lagrangian(repetition, target={target:g}, rate=1)"
         yield from training(plan, Design("cosine, repetition bounded", reward), "lagrangian", {"target": target})
 
 

@@ -153,6 +153,14 @@ def test_runs_as_planned_join_the_curve_of_their_design_if_all_else_is_the_same(
     assert len(apart.curves[0].kl) == 6
 
 
+def test_a_seed_that_was_run_at_one_of_many_betas_draws_no_curve():
+    bench = bench_of(over_betas(lambda d: 0.1 * d), checkpoints=2, seeds=2)
+    further = tuple(run for run in bench.runs if run.job["seed"] == 0 or run.job["variant"] == {"beta": 0.1})
+    [one] = frontiers(replace(bench, runs=further))
+    assert len(one.curves) == 2 and one.reach == pytest.approx(4, rel=0.05)
+    assert [len(one.curves) for one in frontiers(bench)] == [4]
+
+
 def test_the_kl_of_the_best_of_n_is_the_known_one():
     bench = bench_of(
         [Simulated("fluency", gold=0.1 * place, kl=kl, kind="best_of_n", variant={"n": 2**place})

@@ -90,10 +90,13 @@ def through(bench: Bench, design: str, arms: Sequence[Arm], varied: str) -> list
     families: dict[tuple[int, int], list[Run]] = {}
     for run in (run for arm in arms for run in arm.runs):
         families.setdefault((run.job["checkpoint"], run.job["seed"]), []).append(run)
+    most = max(map(len, families.values()), default=0)
     curves = [
         one
         for runs in families.values()
-        if (one := curve(bench, [(run, look) for run in runs if (look := run.final())])) is not None
+        # A seed that was run at few of the strengths, as of a design that others ran once, draws no curve of its own.
+        if 2 * len(runs) > most
+        and (one := curve(bench, [(run, look) for run in runs if (look := run.final())])) is not None
     ]
     strengths = {float(arm.job["variant"].get(varied, arm.job.get(varied, np.nan))) for arm in arms}
     return [Frontier(design, arms[0], curves, sorted(strengths))] if curves else []
