@@ -46,6 +46,17 @@ def words(section):
     return " ".join([*section.text, *(block.text for block in section.blocks if isinstance(block, Notice))])
 
 
+def test_no_interval_of_a_kl_goes_below_zero():
+    told = list(rows([Simulated("one", kl=1)], seeds=2, prompts=30))
+    for row in told:
+        for look in row["evaluations"] if row["job"]["kind"] == "training" else ():
+            if "kl" in look["values"]:
+                look["values"]["kl"] = [0.1 + 4.0 * row["job"]["seed"]] * len(look["values"]["kl"])
+    found = bench_of(told)
+    [one] = standings(found, found.arms("designs"), 0)
+    assert one.kl.low == 0 and one.kl.value == pytest.approx(2.1) and one.kl.high > 4.1
+
+
 def test_the_best_design_stands_first_and_the_yardsticks_last(bench):
     found = table(leaderboard(bench, 0))
     assert [row[0] for row in found.rows] == ["truth", "good", "hacked", "good, best of 16", "reference", "corpus"]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -64,10 +64,10 @@ def share(interval: Interval | None) -> Interval | None:
 
 
 def kl_of(arm: Arm, seed: int) -> Interval | None:
-    """Nats a text: measured on sampled texts, or known of best-of-n."""
-    sample = arm.sample(lambda run: run.values("kl"))
-    if sample is not None:
-        return known(sample, seed)
+    """Nats a text: measured on sampled texts, or known of best-of-n; no interval goes below 0."""
+    measured = known(arm.sample(lambda run: run.values("kl")), seed)
+    if measured is not None:
+        return replace(measured, low=max(measured.low, min(measured.value, 0.0)))
     values = [run.kl for run in arm.runs if np.isfinite(run.kl)]
     return Interval(*[float(np.mean(values))] * 3) if values else None
 
