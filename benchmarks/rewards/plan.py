@@ -142,11 +142,12 @@ def _add(found: dict[str, Job], job: Job) -> str:
     return key
 
 
-def yardsticks(plan: Plan, grounds: Sequence[Mapping[str, Any]]) -> Iterator[Job]:
-    """What all else is compared with: the models that runs begin as, and the task's own texts."""
+def yardsticks(plan: Plan, grounds: Sequence[Mapping[str, Any]], corpus: bool = True) -> Iterator[Job]:
+    """What all else is compared with: the models that runs begin as, and the task's texts if those are good ones."""
     for on in grounds:
         yield a_job("reference", "designs", "reference", on, **plan.evaluated)
-    yield a_job("corpus", "designs", "corpus", grounds[0], **plan.evaluated)
+    if corpus:
+        yield a_job("corpus", "designs", "corpus", grounds[0], **plan.evaluated)
 
 
 def training(

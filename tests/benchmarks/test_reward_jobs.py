@@ -268,6 +268,12 @@ def test_an_agent_that_trains_no_language_model_is_refused(folder, agent):
         work(job | {"settings": {}}, folder)
 
 
+def test_reviews_are_no_aim_half_of_them_are_negative():
+    kinds = {(job["task"], job["kind"]) for job in jobs(Plan.quick(experiments=("designs", "sentiment")), DESIGNS)}
+    assert ("movie reviews", "reference") in kinds and ("movie reviews", "corpus") not in kinds
+    assert {("story", "reference"), ("story", "corpus")} <= kinds
+
+
 def test_real_text_without_data_is_refused_with_the_variable_to_set(tmp_path, monkeypatch):
     monkeypatch.delenv("TEXTGYM_DATA", raising=False)
     plan = Plan.quick(experiments=("sentiment",))
