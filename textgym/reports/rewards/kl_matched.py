@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from textgym.reports.blocks import Block, Cell, Column, Interval, Notice, Picture, Section, Table
-from textgym.reports.canvas import PALETTE
+from textgym.reports.canvas import PALETTE, floats
 from textgym.reports.charts import Axis, Series, lines
 from textgym.reports.rewards.arms import Bench
 from textgym.reports.rewards.bootstrap import RUNS, TEXTS
@@ -87,7 +87,7 @@ def _picture(bench: Bench, found: Sequence[Frontier], best_of: Sequence[Frontier
     if len(found) > 1:
         series.append(Series("upper envelope", grid**2, best, dashed=True, hue=_free(hues)))
     series += [_points(one, hues[one.design]) for one in best_of]
-    highest = max(float(np.nanmax(one.y)) for one in series)
+    highest = max(float(np.nanmax(floats(one.y))) for one in series)
     rules = {"reference": 0.0} if bench.has_scale else {}
     rules |= {"corpus": 1.0} if bench.has_scale and highest > CORPUS_FROM else {}
     drawn = lines(series, Axis("KL from the reference, nats a text", sqrt=True), Axis(bench.gold_label), hlines=rules)
