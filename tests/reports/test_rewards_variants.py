@@ -242,7 +242,9 @@ def test_learned_rewards_are_told_with_what_is_known_of_them():
     told = told_of(
         [Simulated("learned", kind="fit", variant={"pairs": 100, "size": "tiny"}, experiment="proxies")], seeds=1
     )
-    told[-1] |= {"evaluations": [], "facts": {"agreement": 0.7, "path": "somewhere", "loss": None}}
+    known = {"agreement": 0.7, "agreement, low": 0.6, "agreement, high": 0.75, "heldout": 20}
+    told[-1] |= {"evaluations": [], "facts": {**known, "path": "somewhere", "loss": None}}
     found = table(proxies(bench_of(told), 0))
-    assert found.rows == [["learned", 100, "tiny", 0.7]]
-    assert [column.name for column in found.columns] == ["reward", "pairs", "size", "agreement"]
+    assert found.rows == [["learned", 100, "tiny", Interval(0.7, 0.6, 0.75), 20]]
+    assert [column.name for column in found.columns] == ["reward", "pairs", "size", "agreement", "heldout"]
+    assert [column.digits for column in found.columns[-2:]] == [3, 0]
