@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 import typer
+from matplotlib.figure import Figure
 from textgym.benchmarks.story_agents import __main__ as story_agents
 from textgym.benchmarks.story_agents import measure, report
-from textgym.benchmarks.story_agents.picture import draw
+from textgym.benchmarks.story_agents.picture import _legend, draw
 from textgym.benchmarks.story_agents.plan import COLLAPSES, LEARNERS, NAIVE, QUICK, RECIPES, Plan
 from typer.testing import CliRunner
 
@@ -125,6 +126,14 @@ def test_what_was_asked_is_met_only_where_all_of_it_is(figures, met):
 
 def test_without_the_model_or_a_learner_nothing_is_asked():
     assert report.asked([model()]) == "" == report.asked([row("gold", "PPO", 1, 10)])
+
+
+def test_the_legend_names_each_agent_and_each_naive_reward_once():
+    cases = [f"{agent}, {reward}" for agent in NAIVE for reward in ("sum of log p", "distinct-2")]
+    axes = Figure().subplots()
+    for case in ("corpus", *cases, *cases):
+        axes.plot([0, 1], label=case)
+    assert [line.get_label() for line in _legend(axes)] == ["corpus", "sum of log p", "distinct-2", *NAIVE]
 
 
 def test_rows_are_shown_as_tables_and_a_picture_without_measuring(found, tmp_path, monkeypatch):

@@ -94,7 +94,7 @@ def through(bench: Bench, design: str, arms: Sequence[Arm], varied: str) -> list
     curves = [
         one
         for runs in families.values()
-        # A seed that was run at few of the strengths, as of a design that others ran once, draws no curve of its own.
+        # A seed that was run at half of the strengths or fewer would end early, and all that is said of the design.
         if 2 * len(runs) > most
         and (one := curve(bench, [(run, look) for run in runs if (look := run.final())])) is not None
     ]

@@ -33,8 +33,9 @@ def kl_matched(bench: Bench, seed: int) -> Section | None:
     several = all(len(one.curves) > 1 for one in found)
     text = (
         "More KL buys more reward, so designs are compared at the same KL. Between the betas that were run, gold "
-        "is linear in sqrt(KL), from the reference at 0 nats to the furthest run; nothing is said beyond it. KL is "
-        "measured over the whole vocabulary at each token and summed along a text; that of best-of-n is known, "
+        "is linear in sqrt(KL), from the reference at 0 nats to the furthest run; nothing is said beyond it. A seed "
+        "that was run at half of the betas or fewer is left out. KL is measured over the whole vocabulary at each "
+        "token and summed along a text; that of best-of-n is known, "
         f"log n - (n - 1)/n. Intervals are {DRAWN[RUNS if several else TEXTS]}."
     )
     blocks += [equal_kl(found, best_of, seed), _picture(bench, found, best_of)]

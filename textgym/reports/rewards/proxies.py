@@ -21,7 +21,7 @@ def proxies(bench: Bench, seed: int) -> Section | None:
         return None
     varied = list(dict.fromkeys(name for run in fits for name in run.job["variant"]))
     facts = list(dict.fromkeys(name for run in fits for name in run.facts if any(_number(one, name) for one in fits)))
-    facts = [name for name in facts if not name.endswith(tuple(ENDS))]
+    facts = [name for name in facts if not name.endswith(ENDS)]
     rows: list[list[Cell | Interval]] = [
         [
             run.job["design"],
